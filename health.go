@@ -1,0 +1,21 @@
+package concord
+
+import "time"
+
+// PartStatus is the health of one part that Concord stands on.
+type PartStatus struct {
+	Up    bool
+	Since time.Time // of Up
+	Error string    // why it is down, for people: no address, no secret
+}
+
+// Health tells how the parts are that pages do not depend on but people should
+// know about. It answers from memory.
+type Health interface {
+	// Database is the primary that rows are written to.
+	Database() PartStatus
+	// Spool is the queue between the homes and the database.
+	Spool() PartStatus
+	// SpoolPending is how many messages wait to be written.
+	SpoolPending() int64
+}
