@@ -1,0 +1,85 @@
+package pgembed_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/internal/pgembed"
+)
+
+func start(t *testing.T, dir string) *pgembed.Server {
+	t.Helper()
+	s, err := pgembed.Start(t.Context(), pgembed.Options{Dir: dir, Settings: map[string]string{"fsync": "off"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Stop()) })
+	return s
+}
+
+func exec(t *testing.T, url, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	_, err = conn.Exec(t.Context(), sql)
+	require.NoError(t, err)
+}
+
+func TestServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts PostgreSQL")
+	}
+	t.Parallel()
+
+	t.Run("KeepsDataAndAddressOverARestart", func(t *testing.T) {
+		t.Parallel()
+		dir := filepath.Join(t.TempDir(), "data")
+		s := start(t, dir)
+		exec(t, s.URL(), `create table kept (n int)`)
+		url := s.URL()
+		require.NoError(t, s.Stop())
+
+		s = start(t, dir)
+		require.Equal(t, url, s.URL())
+		exec(t, s.URL(), `insert into kept values (1)`)
+	})
+
+	t.Run("ComesBackAfterSIGKILL", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, filepath.Join(t.TempDir(), "data"))
+		old := s.PID()
+		require.NoError(t, syscall.Kill(old, syscall.SIGKILL))
+		require.Eventually(t, func() bool {
+			conn, err := pgx.Connect(t.Context(), s.URL())
+			if err != nil {
+				return false
+			}
+			return conn.Close(t.Context()) == nil && s.PID() != old
+		}, 30*time.Second, 20*time.Millisecond)
+	})
+
+	t.Run("NamesWhoHasTheDirectory", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		unlock, err := pgembed.Lock(dir)
+		require.NoError(t, err)
+		_, err = pgembed.Lock(dir)
+		require.ErrorContains(t, err, "in use by Concord process")
+		require.NoError(t, unlock())
+		unlock, err = pgembed.Lock(dir)
+		require.NoError(t, err)
+		require.NoError(t, unlock())
+	})
+
+	t.Run("RefusesADirectoryWithoutBinaries", func(t *testing.T) {
+		t.Parallel()
+		_, err := pgembed.Start(t.Context(), pgembed.Options{Dir: t.TempDir(), BinDir: os.TempDir()})
+		require.ErrorContains(t, err, "no PostgreSQL 15 to 18 in")
+	})
+}
