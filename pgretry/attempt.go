@@ -1,0 +1,106 @@
+package pgretry
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// attempt runs the closure once, in a transaction of its own. The zero failure means that it committed.
+func (c *call) attempt(ctx context.Context) failure {
+	c.attempts++
+	start := time.Now()
+	f := c.transaction(ctx)
+	if f.Err != nil {
+		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(start)
+		f.SQLSTATE = sqlstateOf(f.Err)
+	}
+	return f
+}
+
+func (c *call) transaction(ctx context.Context) failure {
+	outer := ctx
+	if c.policy.AttemptTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.policy.AttemptTimeout)
+		defer cancel()
+	}
+	tx, err := c.db.BeginTx(ctx, c.policy.txOptions())
+	if err != nil {
+		return failure{Attempt: Attempt{Stage: StageBegin, Err: err}, ended: ctx.Err() != nil}
+	}
+	rec := &recorder{conn: tx.Conn()}
+	if f := c.closure(ctx, tx, rec); f.Err != nil || f.returned != nil {
+		f.ended = ctx.Err() != nil
+		return f
+	}
+	if err := c.commit(outer, ctx, tx); err != nil {
+		return failure{Attempt: Attempt{Stage: StageCommit, Err: err}}
+	}
+	return failure{}
+}
+
+// closure runs fn, and rolls back unless the transaction may be committed, also when fn panics.
+func (c *call) closure(ctx context.Context, tx pgx.Tx, rec *recorder) (f failure) {
+	keep := false
+	defer func() {
+		if !keep {
+			c.rollback(ctx, tx)
+		}
+	}()
+	returned := c.fn(withinCall(ctx, c.db, tx.Conn()), &recordingTx{Tx: tx, rec: rec})
+	cause := rec.cause(returned)
+	if cause == nil && returned == nil {
+		cause = ctx.Err()
+	}
+	keep = cause == nil && returned == nil
+	return failure{Attempt: Attempt{Stage: StageClosure, Err: cause}, returned: returned}
+}
+
+// cause is the error by which a transaction is judged after its closure returned the given error: the one that
+// aborted the transaction, else the returned one if it comes from the database, else nil.
+func (r *recorder) cause(returned error) error {
+	switch {
+	case r.aborted() || r.conn.IsClosed():
+		if r.first != nil {
+			return r.first
+		}
+		if returned != nil {
+			return returned
+		}
+		return errAborted
+	case sqlstateOf(returned) != "":
+		return returned
+	case returned == nil && r.conn.PgConn().TxStatus() == transactionStatusIdle:
+		return ErrFinishedByClosure
+	}
+	return nil
+}
+
+// errAborted stands in when the closure used the connection past its tx, so that the error was not seen.
+var errAborted = &pgconn.PgError{
+	Severity: "ERROR", Code: inFailedTransaction,
+	Message: "the closure left the transaction aborted by an error that its tx did not see",
+}
+
+// rollback has a context of its own: with one that has ended pgx would close the connection.
+func (c *call) rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.policy.Grace)
+	defer cancel()
+	_ = tx.Rollback(ctx) // pgx closes a connection that cannot roll back, which rolls back
+}
+
+// commit sends COMMIT, and waits for the answer up to the policy's grace after the call's context has ended: an answer
+// that nobody waits for leaves an unknown outcome.
+func (c *call) commit(outer, ctx context.Context, tx pgx.Tx) error {
+	patient, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(outer, func() {
+		timer := time.AfterFunc(c.policy.Grace, cancel)
+		context.AfterFunc(patient, func() { timer.Stop() })
+	})
+	defer stop()
+	return tx.Commit(patient)
+}

@@ -1,0 +1,152 @@
+package pgretry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// call is one Do: its attempts and what they met.
+type call struct {
+	db      DB
+	fn      Func
+	policy  Policy
+	started time.Time
+
+	attempts int
+	optional int // failures that may be retried a few times only
+	history  []Attempt
+}
+
+// historyEnd is how many attempts the history keeps at either end.
+const historyEnd = 20
+
+func (c *call) run(ctx context.Context) error {
+	c.started = time.Now()
+	err := c.loop(ctx)
+	outcome := Outcome{Name: c.policy.Name, Attempts: c.attempts, Failed: c.last(), Elapsed: time.Since(c.started), Err: err}
+	for _, o := range c.policy.Observers {
+		o.Finished(ctx, outcome)
+	}
+	return err
+}
+
+func (c *call) loop(ctx context.Context) error {
+	if isNested(ctx, c.db) {
+		return c.failed(failure{}, ErrNested)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return c.failed(failure{Attempt: c.last()}, err)
+		}
+		f := c.attempt(ctx)
+		if f.Err == nil {
+			return f.returned
+		}
+		if stop, err := c.judge(ctx, &f); stop {
+			return err
+		}
+		if err := sleep(ctx, f.Wait); err != nil {
+			return c.failed(f, err)
+		}
+	}
+}
+
+// failure is a failed attempt. An error of the closure that the database has no part in leaves Err nil.
+type failure struct {
+	Attempt
+	returned error // what the closure returned
+	ended    bool  // the attempt's context had ended
+}
+
+// judge decides whether another attempt follows f, records f, and makes the call's error if none does.
+func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
+	v := c.policy.classify(f.Stage, f.Err)
+	stopped := c.stops(ctx, f, v)
+	f.Retry = v != fatal && !f.ended && stopped == nil
+	if f.Retry {
+		f.Wait = c.policy.wait(f.Number, v == slow || v == readOnly)
+		if c.policy.MaxElapsed > 0 && time.Since(c.started)+f.Wait > c.policy.MaxElapsed {
+			f.Retry, f.Wait, stopped = false, 0, ErrExhausted
+		}
+	}
+	c.record(ctx, f.Attempt)
+	if f.Retry {
+		return false, nil
+	}
+	return true, c.failed(*f, stopped)
+}
+
+// stops tells why no attempt may follow a failure with verdict v; nil if one may, or if v says enough.
+func (c *call) stops(ctx context.Context, f *failure, v verdict) error {
+	switch {
+	case v == unknown:
+		return ErrCommitUnknown
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case v == fatal || f.ended:
+		return nil
+	case v == optional:
+		if c.optional++; c.optional >= c.policy.MaxOptional {
+			return ErrExhausted
+		}
+	}
+	if c.policy.MaxAttempts > 0 && c.attempts >= c.policy.MaxAttempts {
+		return ErrExhausted
+	}
+	return nil
+}
+
+func (c *call) record(ctx context.Context, a Attempt) {
+	if len(c.history) >= 2*historyEnd {
+		copy(c.history[historyEnd:], c.history[historyEnd+1:])
+		c.history = c.history[:2*historyEnd-1]
+	}
+	c.history = append(c.history, a)
+	for _, o := range c.policy.Observers {
+		o.AttemptFailed(ctx, a)
+	}
+}
+
+func (c *call) last() Attempt {
+	if len(c.history) == 0 {
+		return Attempt{}
+	}
+	return c.history[len(c.history)-1]
+}
+
+func (c *call) failed(f failure, stopped error) error {
+	return &Error{
+		Name:     c.policy.Name,
+		SQLSTATE: f.SQLSTATE,
+		Attempts: c.attempts,
+		Elapsed:  time.Since(c.started),
+		History:  c.history,
+		Err:      f.Err,
+		Returned: f.returned,
+		Stopped:  stopped,
+	}
+}
+
+func sqlstateOf(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

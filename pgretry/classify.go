@@ -1,0 +1,121 @@
+package pgretry
+
+import (
+	"errors"
+	"io"
+	"net"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SQLSTATEs that decide.
+const (
+	serializationFailure  = "40001"
+	deadlockDetected      = "40P01"
+	lockNotAvailable      = "55P03"
+	readOnlyTransaction   = "25006"
+	idleInTransaction     = "25P03"
+	inFailedTransaction   = "25P02"
+	featureNotSupported   = "0A000"
+	tooManyConnections    = "53300"
+	adminShutdown         = "57P01"
+	crashShutdown         = "57P02"
+	cannotConnectNow      = "57P03"
+	connectionExceptions  = "08"
+	sqlstateClassLen      = 2
+	severityFatal         = "FATAL"
+	severityPanic         = "PANIC"
+	transactionStatusIdle = 'I'
+	transactionStatusFail = 'E'
+)
+
+// verdict is what to do about a failed attempt.
+type verdict int
+
+const (
+	fatal    verdict = iota // give up
+	conflict                // run again after a backoff
+	optional                // run again, a few times
+	broken                  // run again on a new connection
+	slow                    // the server has no room: run again after a slow backoff
+	readOnly                // not the primary: reconnect, then run again after a slow backoff
+	unknown                 // COMMIT was sent and its answer is lost: find out first
+)
+
+// classify judges the error that aborted an attempt.
+func (p Policy) classify(stage Stage, err error) verdict {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return p.classifyServer(stage, pgErr)
+	}
+	switch {
+	case stage == StageCommit && errors.Is(err, pgx.ErrTxCommitRollback):
+		return fatal
+	case stage == StageCommit:
+		return unknown
+	case stage == StageBegin && isConnectError(err):
+		return slow
+	case isConnectionLoss(err):
+		return broken
+	}
+	return fatal
+}
+
+func (p Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
+	if stage == StageCommit && endsConnection(err) {
+		return unknown
+	}
+	switch err.Code {
+	case serializationFailure, deadlockDetected:
+		return conflict
+	case lockNotAvailable:
+		return optional
+	case readOnlyTransaction:
+		return p.ifReadWrite(readOnly)
+	case featureNotSupported:
+		// A standby refuses BEGIN READ WRITE and BEGIN ISOLATION LEVEL SERIALIZABLE with this code.
+		if stage == StageBegin {
+			return p.ifReadWrite(readOnly)
+		}
+		return fatal
+	case idleInTransaction, adminShutdown, crashShutdown:
+		return broken
+	case tooManyConnections, cannotConnectNow:
+		return slow
+	}
+	switch {
+	case slices.Contains(p.RetryOn, err.Code):
+		return optional
+	case err.Code[:min(sqlstateClassLen, len(err.Code))] == connectionExceptions:
+		return broken
+	}
+	return fatal
+}
+
+func (p Policy) ifReadWrite(v verdict) verdict {
+	if p.AccessMode == pgx.ReadOnly {
+		return fatal
+	}
+	return v
+}
+
+func endsConnection(err *pgconn.PgError) bool {
+	severity := err.SeverityUnlocalized
+	if severity == "" {
+		severity = err.Severity
+	}
+	return severity == severityFatal || severity == severityPanic
+}
+
+func isConnectError(err error) bool {
+	_, ok := errors.AsType[*pgconn.ConnectError](err)
+	return ok && isConnectionLoss(err)
+}
+
+// isConnectionLoss tells that the network or the server's process failed, before anything was committed.
+// [pgconn.SafeToRetry] is right here, and wrong once COMMIT was sent.
+func isConnectionLoss(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || pgconn.SafeToRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}

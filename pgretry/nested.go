@@ -1,0 +1,59 @@
+package pgretry
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+type withinKey struct{}
+
+// within marks the context of a closure with the database it works on.
+type within struct {
+	db    DB
+	conn  *pgx.Conn
+	outer *within
+}
+
+func withinCall(ctx context.Context, db DB, conn *pgx.Conn) context.Context {
+	outer, _ := ctx.Value(withinKey{}).(*within)
+	return context.WithValue(ctx, withinKey{}, &within{db: db, conn: conn, outer: outer})
+}
+
+// isNested tells whether ctx belongs to a closure on the same database as db.
+func isNested(ctx context.Context, db DB) bool {
+	w, _ := ctx.Value(withinKey{}).(*within)
+	for ; w != nil; w = w.outer {
+		if sameDB(w.db, db) || identify(w.conn.Config()) == identity(db) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameDB(a, b DB) bool {
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+}
+
+// databaseID tells databases apart.
+type databaseID struct {
+	host, database string
+	port           uint16
+}
+
+func identify(c *pgx.ConnConfig) databaseID {
+	return databaseID{host: c.Host, port: c.Port, database: c.Database}
+}
+
+// identity is zero for a DB that does not tell where it leads.
+func identity(db DB) databaseID {
+	switch db := db.(type) {
+	case interface{ Config() *pgxpool.Config }:
+		return identify(db.Config().ConnConfig)
+	case interface{ Config() *pgx.ConnConfig }:
+		return identify(db.Config())
+	}
+	return databaseID{}
+}

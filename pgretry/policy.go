@@ -1,0 +1,156 @@
+package pgretry
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Defaults of a [Policy] field that is left zero.
+const (
+	DefaultMaxAttempts = 50
+	DefaultMaxElapsed  = time.Minute
+	DefaultFirstWait   = 5 * time.Millisecond
+	DefaultMaxWait     = time.Second
+	DefaultSlowWait    = 200 * time.Millisecond
+	DefaultMaxSlowWait = 5 * time.Second
+	DefaultMaxOptional = 5
+	DefaultGrace       = 5 * time.Second
+)
+
+// Policy says how a transaction runs and when it runs again. Its zero value is a good policy.
+type Policy struct {
+	// Name labels the transaction for observers and errors. Use a constant: it may become a metric's label.
+	Name string
+
+	// IsoLevel is REPEATABLE READ when empty.
+	IsoLevel pgx.TxIsoLevel
+	// AccessMode is READ WRITE when empty.
+	AccessMode pgx.TxAccessMode
+	// DeferrableMode matters to SERIALIZABLE READ ONLY alone.
+	DeferrableMode pgx.TxDeferrableMode
+
+	// MaxAttempts bounds the attempts, the first included; zero means [DefaultMaxAttempts], negative no bound.
+	MaxAttempts int
+	// MaxElapsed bounds the whole call: no attempt begins later; zero means [DefaultMaxElapsed], negative no bound.
+	// The context's deadline holds as well.
+	MaxElapsed time.Duration
+	// AttemptTimeout ends the context of one attempt; zero means no limit. An attempt that it ends is not retried.
+	AttemptTimeout time.Duration
+
+	// FirstWait and MaxWait shape the backoff: before attempt n+1 Do waits a random time between zero and
+	// FirstWait·2ⁿ⁻¹, at most MaxWait. With the defaults the upper bounds are 5, 10, 20 … 640 ms, then 1 s.
+	FirstWait, MaxWait time.Duration
+	// SlowWait and MaxSlowWait replace them when the server refuses connections or has none left.
+	// With the defaults the upper bounds are 200, 400 … 3,200 ms, then 5 s.
+	SlowWait, MaxSlowWait time.Duration
+	// Jitter picks the wait below its upper bound; nil means uniformly at random.
+	Jitter func(bound time.Duration) time.Duration
+
+	// RetryOn lists further SQLSTATEs to retry, such as 23505 where fn chooses a key after reading which are taken.
+	// They are tried [Policy.MaxOptional] times at most.
+	RetryOn []string
+	// MaxOptional bounds the attempts that may end in one of RetryOn or in 55P03; zero means [DefaultMaxOptional].
+	MaxOptional int
+
+	// Grace bounds what must go on after the context has ended: a rollback, and the answer to a COMMIT already sent;
+	// zero means [DefaultGrace].
+	Grace time.Duration
+
+	// Observers see every failed attempt and every end.
+	Observers []Observer
+}
+
+// Option changes a [Policy].
+type Option func(*Policy)
+
+// WithPolicy replaces the whole policy, observers included.
+func WithPolicy(p Policy) Option { return func(q *Policy) { *q = p } }
+
+// WithName sets [Policy.Name].
+func WithName(name string) Option { return func(p *Policy) { p.Name = name } }
+
+// WithIsolation sets [Policy.IsoLevel].
+func WithIsolation(level pgx.TxIsoLevel) Option { return func(p *Policy) { p.IsoLevel = level } }
+
+// WithReadOnly makes the transaction READ ONLY.
+func WithReadOnly() Option { return func(p *Policy) { p.AccessMode = pgx.ReadOnly } }
+
+// WithDeferrable makes the transaction DEFERRABLE: at SERIALIZABLE READ ONLY it waits for a snapshot that cannot fail.
+func WithDeferrable() Option { return func(p *Policy) { p.DeferrableMode = pgx.Deferrable } }
+
+// WithMaxAttempts sets [Policy.MaxAttempts].
+func WithMaxAttempts(n int) Option { return func(p *Policy) { p.MaxAttempts = n } }
+
+// WithMaxElapsed sets [Policy.MaxElapsed].
+func WithMaxElapsed(d time.Duration) Option { return func(p *Policy) { p.MaxElapsed = d } }
+
+// WithAttemptTimeout sets [Policy.AttemptTimeout].
+func WithAttemptTimeout(d time.Duration) Option { return func(p *Policy) { p.AttemptTimeout = d } }
+
+// WithBackoff sets [Policy.FirstWait] and [Policy.MaxWait].
+func WithBackoff(first, most time.Duration) Option {
+	return func(p *Policy) { p.FirstWait, p.MaxWait = first, most }
+}
+
+// WithRetryOn adds SQLSTATEs to [Policy.RetryOn].
+func WithRetryOn(sqlstates ...string) Option {
+	return func(p *Policy) { p.RetryOn = append(slices.Clip(p.RetryOn), sqlstates...) }
+}
+
+// WithObserver adds observers to [Policy.Observers].
+func WithObserver(observers ...Observer) Option {
+	return func(p *Policy) { p.Observers = append(slices.Clip(p.Observers), observers...) }
+}
+
+func (p Policy) with(opts []Option) Policy {
+	for _, opt := range opts {
+		opt(&p)
+	}
+	return p
+}
+
+func (p Policy) withDefaults() Policy {
+	or(&p.IsoLevel, pgx.RepeatableRead)
+	or(&p.AccessMode, pgx.ReadWrite)
+	or(&p.MaxAttempts, DefaultMaxAttempts)
+	or(&p.MaxElapsed, DefaultMaxElapsed)
+	or(&p.FirstWait, DefaultFirstWait)
+	or(&p.MaxWait, DefaultMaxWait)
+	or(&p.SlowWait, DefaultSlowWait)
+	or(&p.MaxSlowWait, DefaultMaxSlowWait)
+	or(&p.MaxOptional, DefaultMaxOptional)
+	or(&p.Grace, DefaultGrace)
+	if p.Jitter == nil {
+		p.Jitter = uniform
+	}
+	return p
+}
+
+func or[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func uniform(bound time.Duration) time.Duration { return rand.N(bound + 1) }
+
+func (p Policy) txOptions() pgx.TxOptions {
+	return pgx.TxOptions{IsoLevel: p.IsoLevel, AccessMode: p.AccessMode, DeferrableMode: p.DeferrableMode}
+}
+
+// wait is the pause after n failed attempts.
+func (p Policy) wait(n int, slow bool) time.Duration {
+	first, most := p.FirstWait, p.MaxWait
+	if slow {
+		first, most = p.SlowWait, p.MaxSlowWait
+	}
+	bound := most
+	if shift := n - 1; shift < 32 && first<<shift < most && first<<shift > 0 {
+		bound = first << shift
+	}
+	return p.Jitter(bound)
+}
