@@ -1,0 +1,129 @@
+package bus_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/bus"
+)
+
+func open(t *testing.T, dir string) *bus.Bus {
+	t.Helper()
+	b, err := bus.Open(t.Context(), bus.Options{Dir: dir})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+func state(id string, seq int64) *concord.State {
+	at := time.Unix(1_700_000_000, 123_456_000).UTC()
+	return &concord.State{
+		EntityID: id, State: "on", Attributes: json.RawMessage(`{"a":1}`), LastChanged: at, LastUpdated: at.Add(time.Second),
+		Context: concord.EventContext{ID: "01", ParentID: "02", UserID: "03"}, Position: concord.Position{Epoch: 7, Seq: seq},
+	}
+}
+
+func next(t *testing.T, b *bus.Bus, after uint64, max int) []concord.Spooled {
+	t.Helper()
+	r, err := b.Consume(t.Context(), 1, after)
+	require.NoError(t, err)
+	defer r.Close()
+	got, err := r.Next(t.Context(), max)
+	require.NoError(t, err)
+	return got
+}
+
+func TestSpool(t *testing.T) {
+	t.Parallel()
+
+	t.Run("GivesBackWhatWasPublishedAfterARestart", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		b := open(t, dir)
+		sent := &concord.Batch{Kind: concord.BatchEvents, HomeID: 1, Epoch: 7, Records: []concord.Record{
+			{State: state("light.a", 1)}, {State: &concord.State{EntityID: "light.b", Position: concord.Position{Epoch: 7, Seq: 2}}, Removed: true},
+		}}
+		seq, err := b.Publish(t.Context(), sent)
+		require.NoError(t, err)
+		_, err = b.Publish(t.Context(), &concord.Batch{Kind: concord.BatchOpened, HomeID: 2})
+		require.NoError(t, err)
+		require.NoError(t, b.Close())
+
+		got := next(t, open(t, dir), 0, 100)
+		require.Equal(t, []concord.Spooled{{Batch: *sent, Seq: seq}}, got)
+	})
+
+	t.Run("GoesOnBehindASequence", func(t *testing.T) {
+		t.Parallel()
+		b := open(t, t.TempDir())
+		first, err := b.Publish(t.Context(), &concord.Batch{Kind: concord.BatchOpened, HomeID: 1})
+		require.NoError(t, err)
+		second, err := b.Publish(t.Context(), &concord.Batch{Kind: concord.BatchOpened, HomeID: 1})
+		require.NoError(t, err)
+		require.Greater(t, second, first)
+		require.Equal(t, second, next(t, b, first, 100)[0].Seq)
+		require.NoError(t, b.Discard(t.Context(), 1, first))
+		require.Equal(t, second, next(t, b, 0, 100)[0].Seq, "a position from another stream reads from the start")
+	})
+
+	t.Run("SplitsALargeSnapshotAndKeepsItWhole", func(t *testing.T) {
+		t.Parallel()
+		b := open(t, t.TempDir())
+		batch := &concord.Batch{Kind: concord.BatchSnapshot, HomeID: 1, Epoch: 7, Snapshot: &concord.SnapshotInfo{
+			Seq: 9, Registry: &concord.RegistryParts{Areas: []concord.Area{{ID: "kitchen"}}},
+		}}
+		for i := range 1200 {
+			batch.Snapshot.Registry.Entities = append(batch.Snapshot.Registry.Entities, concord.Entity{EntityID: fmt.Sprint("sensor.", i)})
+			s := state(fmt.Sprint("sensor.", i), 9)
+			s.Attributes = json.RawMessage(`{"x":"` + strings.Repeat("y", 20_000) + `"}`)
+			batch.Records = append(batch.Records, concord.Record{State: s})
+		}
+		_, err := b.Publish(t.Context(), batch)
+		require.NoError(t, err)
+
+		r, err := b.Consume(t.Context(), 1, 0)
+		require.NoError(t, err)
+		defer r.Close()
+		var entities, records, parts int
+		for last := false; !last; {
+			got, err := r.Next(t.Context(), 1)
+			require.NoError(t, err)
+			for _, s := range got {
+				require.Equal(t, parts, s.Snapshot.Part)
+				parts++
+				records += len(s.Records)
+				if s.Snapshot.Registry != nil {
+					entities += len(s.Snapshot.Registry.Entities)
+				}
+				last = s.Snapshot.Last
+			}
+		}
+		require.Equal(t, 1200, entities)
+		require.Equal(t, 1200, records)
+		require.Greater(t, parts, 5)
+	})
+
+	t.Run("TakesAtMostWhatWasAskedFor", func(t *testing.T) {
+		t.Parallel()
+		b := open(t, t.TempDir())
+		for range 3 {
+			_, err := b.Publish(t.Context(), &concord.Batch{Kind: concord.BatchEvents, HomeID: 1, Records: []concord.Record{{State: state("a.b", 1)}, {State: state("a.b", 2)}}})
+			require.NoError(t, err)
+		}
+		r, err := b.Consume(t.Context(), 1, 0)
+		require.NoError(t, err)
+		defer r.Close()
+		for n := 0; n < 3; {
+			got, err := r.Next(t.Context(), 3)
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			n++
+		}
+	})
+}

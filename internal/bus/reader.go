@@ -1,0 +1,110 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/concord-home/concord"
+)
+
+// prefetch bounds the messages that wait in memory.
+const prefetch = 256
+
+type reader struct {
+	messages chan jetstream.Msg
+	consume  jetstream.ConsumeContext
+	stopped  chan struct{}
+	held     *concord.Spooled // read, but too many for the last call
+}
+
+// Consume implements [concord.Spool]. The consumer is ordered: after a lost
+// connection it goes on behind the last message it delivered.
+func (b *Bus) Consume(ctx context.Context, home int64, after uint64) (concord.SpoolReader, error) {
+	info, err := b.stream.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read spool: %w", err)
+	}
+	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject(home)}, DeliverPolicy: jetstream.DeliverAllPolicy}
+	if after >= info.State.FirstSeq && after <= info.State.LastSeq {
+		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
+	}
+	consumer, err := b.stream.OrderedConsumer(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("read spool: %w", err)
+	}
+	r := &reader{messages: make(chan jetstream.Msg, prefetch), stopped: make(chan struct{})}
+	r.consume, err = consumer.Consume(func(m jetstream.Msg) {
+		select {
+		case r.messages <- m:
+		case <-r.stopped:
+		}
+	}, jetstream.PullMaxMessages(prefetch))
+	if err != nil {
+		return nil, fmt.Errorf("read spool: %w", err)
+	}
+	return r, nil
+}
+
+// Next implements [concord.SpoolReader].
+func (r *reader) Next(ctx context.Context, max int) ([]concord.Spooled, error) {
+	var batches []concord.Spooled
+	records := 0
+	if r.held != nil {
+		batches, records, r.held = append(batches, *r.held), len(r.held.Records), nil
+	}
+	for {
+		m := r.receive(ctx, len(batches) == 0)
+		if m == nil {
+			if len(batches) == 0 {
+				return nil, ctx.Err()
+			}
+			return batches, nil
+		}
+		s := decodeMessage(m)
+		if len(batches) > 0 && records+len(s.Records) > max {
+			r.held = &s
+			return batches, nil
+		}
+		batches = append(batches, s)
+		records += len(s.Records)
+	}
+}
+
+// receive returns the next message; nil when ctx ended or, unless it shall
+// wait, when none is there.
+func (r *reader) receive(ctx context.Context, wait bool) jetstream.Msg {
+	if wait {
+		select {
+		case m := <-r.messages:
+			return m
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	select {
+	case m := <-r.messages:
+		return m
+	default:
+		return nil
+	}
+}
+
+// Close implements [concord.SpoolReader].
+func (r *reader) Close() {
+	close(r.stopped)
+	r.consume.Stop()
+}
+
+func decodeMessage(m jetstream.Msg) concord.Spooled {
+	meta, err := m.Metadata()
+	if err != nil {
+		return concord.Spooled{Err: fmt.Errorf("a spooled message has no sequence: %w", err)}
+	}
+	batch, err := decode(m.Data())
+	if err != nil {
+		err = fmt.Errorf("spooled message %d: %w", meta.Sequence.Stream, err)
+	}
+	return concord.Spooled{Batch: batch, Seq: meta.Sequence.Stream, Err: err}
+}

@@ -1,0 +1,83 @@
+package concord
+
+import "context"
+
+// BatchKind says what a [Batch] holds.
+type BatchKind uint8
+
+// The kinds of a batch.
+const (
+	// BatchOpened marks a new connection to the home. Its sequence in the spool
+	// is the epoch of that connection: larger than that of every earlier one,
+	// across restarts and instances.
+	BatchOpened BatchKind = iota + 1
+	// BatchEvents holds changes in the order of the stream.
+	BatchEvents
+	// BatchSnapshot holds everything the home has at one point of the stream. A
+	// large one comes in parts, one after the other; the last has Last set.
+	BatchSnapshot
+)
+
+// Batch is what one connection to a home said, as it waits to be written.
+type Batch struct {
+	Kind     BatchKind
+	HomeID   int64
+	Epoch    int64 // of the connection; 0 for BatchOpened
+	Records  []Record
+	Snapshot *SnapshotInfo // BatchSnapshot only
+}
+
+// Record is one state, or the news that an entity is gone.
+type Record struct {
+	State   *State // Position.Epoch is the batch's
+	Removed bool   // the entity is gone; of State only EntityID and Position count
+}
+
+// SnapshotInfo is what a [BatchSnapshot] holds beside states.
+type SnapshotInfo struct {
+	Seq      int64  // the snapshot's place in the stream
+	Part     int    // from 0
+	Last     bool   // this part completes it
+	Cause    string // who asked: "connect", "registry", "periodic", "request"
+	Endpoint string // for metrics: the handler that asked, else "background_sync"
+	Registry *RegistryParts
+}
+
+// RegistryParts is a registry as it travels: see [NewRegistry].
+type RegistryParts struct {
+	Floors    []Floor
+	Areas     []Area
+	Devices   []Device
+	Entities  []Entity
+	Labels    []Label
+	KeepOrder bool
+}
+
+// Spooled is a batch with its place in the spool.
+type Spooled struct {
+	Batch
+	Seq uint64
+	Err error // the message cannot be decoded, and Batch is empty
+}
+
+// Spool keeps batches on disk between the connection that heard them and the
+// writer that commits them.
+type Spool interface {
+	// Publish appends a batch and returns its sequence once it is safe on disk.
+	// Batches of one home keep their order. The error is CodeUnavailable when the
+	// spool cannot be reached or is full.
+	Publish(ctx context.Context, b *Batch) (seq uint64, err error)
+	// Consume returns a reader of one home's batches after the given sequence.
+	Consume(ctx context.Context, home int64, after uint64) (SpoolReader, error)
+	// Discard forgets one home's batches up to and including seq.
+	Discard(ctx context.Context, home int64, seq uint64) error
+}
+
+// SpoolReader reads batches in order. It is not safe for concurrent use.
+type SpoolReader interface {
+	// Next waits for at least one batch and returns what is there, at most max
+	// records unless a single batch has more. The error is that of ctx.
+	Next(ctx context.Context, max int) ([]Spooled, error)
+	// Close ends the reader.
+	Close()
+}
