@@ -58,3 +58,11 @@ type Link interface {
 	// without "id". Errors as CallService.
 	Command(ctx context.Context, home int64, command json.RawMessage) (json.RawMessage, error)
 }
+
+// Reconnector makes a home's connection anew.
+type Reconnector interface {
+	// Reconnect drops the connection to the home, if there is one, and dials
+	// again at once. It does not wait for the outcome, which Watchers are told.
+	// Errors: CodeNotFound.
+	Reconnect(ctx context.Context, home int64) error
+}

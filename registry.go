@@ -222,3 +222,6 @@ func key(kind, id string) int64 {
 	h.Write([]byte(id))
 	return int64(h.Sum64()>>12) | 1<<40 // never small, so it cannot be taken for a home's id
 }
+
+// LabelKey is the number of a label; see [AreaKey].
+func LabelKey(labelID string) int64 { return key("label", labelID) }

@@ -1,0 +1,276 @@
+// The link to Concord: one WebSocket, the states that the screen shows, and the
+// actions that wait for their effect. Nothing here knows about markup.
+import { Connection } from "home-assistant-js-websocket/connection.js";
+import { createSocket } from "home-assistant-js-websocket/socket.js";
+import { ERR_INVALID_AUTH } from "home-assistant-js-websocket/errors.js";
+
+const PING_EVERY = 5000; // a silent link is noticed after PING_EVERY + PING_WAIT at the latest
+const PING_WAIT = 3000;
+const ANSWER_WAIT = 8000; // how long a control waits for its entity's new state
+
+export const states = new Map(); // entity id → {state, attributes, lc, lu}
+export const pending = new Map(); // entity id → {target, error}
+const listeners = new Map(); // entity id → Set of callbacks
+const watched = new Map(); // entity id → number of watches
+const dirty = new Set();
+let frame = 0;
+
+/** Calls fn in the next frame in which the entity changed; returns the way out. */
+export function listen(id, fn) {
+  let set = listeners.get(id);
+  if (!set) listeners.set(id, (set = new Set()));
+  set.add(fn);
+  return () => set.delete(fn) && set.size === 0 && listeners.delete(id);
+}
+
+/** Marks an entity as changed; all changes of one frame are drawn together. */
+export function touch(id) {
+  dirty.add(id);
+  frame ||= requestAnimationFrame(flush);
+}
+
+/** Redraws every listener, for changes that concern all of them (language, icons, time). */
+export function touchAll() {
+  for (const id of listeners.keys()) touch(id);
+}
+
+function flush() {
+  frame = 0;
+  const ids = [...dirty];
+  dirty.clear();
+  for (const id of ids) for (const fn of [...(listeners.get(id) ?? [])]) fn();
+}
+
+// ---- link -----------------------------------------------------------------
+
+export const link = { conn: null, online: false, since: Date.now(), homeId: undefined };
+const linkListeners = new Set();
+let ready;
+const whenReady = new Promise((resolve) => (ready = resolve));
+
+/** Tells fn about every gain and loss of the WebSocket to Concord. */
+export function onLink(fn) {
+  linkListeners.add(fn);
+  return () => linkListeners.delete(fn);
+}
+
+function setOnline(online) {
+  if (online === link.online) return;
+  link.online = online;
+  link.since = Date.now();
+  for (const fn of linkListeners) fn(link);
+}
+
+/** Opens the link and keeps it for as long as the page lives. */
+export async function connect() {
+  const wsUrl = location.origin.replace(/^http/, "ws") + "/api/websocket";
+  const options = { auth: { wsUrl, accessToken: "session", expired: false }, setupRetry: 0, createSocket };
+  for (let tries = 0; !link.conn; tries++) {
+    try {
+      link.conn = new Connection(await createSocket(options), options);
+    } catch (error) {
+      await refused(error);
+      await new Promise((r) => setTimeout(r, Math.min(1000 + 1000 * tries, 5000)));
+    }
+  }
+  link.conn.addEventListener("ready", () => setOnline(true));
+  link.conn.addEventListener("disconnected", () => setOnline(false));
+  link.conn.addEventListener("reconnect-error", (_, error) => refused(error));
+  setOnline(true);
+  ready();
+  setInterval(heartbeat, PING_EVERY);
+  for (const [target, type] of [[document, "visibilitychange"], [window, "online"], [window, "pageshow"]]) {
+    target.addEventListener(type, () => document.visibilityState === "visible" && heartbeat());
+  }
+}
+
+// A refused upgrade looks like any network failure; only the page's own address
+// says whether the session is over (it then redirects to the login page).
+async function refused(error) {
+  let over = error === ERR_INVALID_AUTH;
+  if (!over) {
+    const answer = await fetch("/", { redirect: "manual" }).catch(() => null);
+    over = answer?.type === "opaqueredirect";
+  }
+  if (over) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+}
+
+let beating = false;
+async function heartbeat() {
+  if (!link.conn.connected) {
+    if (link.online) link.conn.reconnect(true);
+    return;
+  }
+  if (beating) return;
+  beating = true;
+  const late = setTimeout(() => {
+    setOnline(false);
+    link.conn.reconnect(true);
+  }, PING_WAIT);
+  await link.conn.ping().then(() => setOnline(true), () => {});
+  clearTimeout(late);
+  beating = false;
+}
+
+const withHome = (message) =>
+  link.homeId === undefined || !message.type.startsWith("concord/") ? message : { home_id: link.homeId, ...message };
+
+/** Sends one command and answers its result; rejects with {code, message}. */
+export async function ask(message) {
+  await whenReady;
+  return link.conn.sendMessagePromise(withHome(message));
+}
+
+/** Subscribes to a command's events, again after each reconnect; returns the way out. */
+export function subscribe(message, onEvent, onError) {
+  let stop = null;
+  let stopped = false;
+  whenReady
+    .then(() => link.conn.subscribeMessage((event) => stopped || onEvent(event), withHome(message)))
+    .then((fn) => (stopped ? fn() : (stop = fn)))
+    .catch((error) => onError?.(error));
+  return () => {
+    stopped = true;
+    stop?.()?.catch?.(() => {});
+  };
+}
+
+// ---- states ---------------------------------------------------------------
+
+/** Keeps the states of these entities fresh until the returned function is called. */
+export function watch(ids) {
+  if (ids.length === 0) return () => {};
+  for (const id of ids) watched.set(id, (watched.get(id) ?? 0) + 1);
+  const stop = subscribe({ type: "subscribe_entities", entity_ids: ids }, applyCompressed);
+  return () => {
+    stop();
+    for (const id of ids) {
+      const left = watched.get(id) - 1;
+      if (left > 0) watched.set(id, left);
+      else watched.delete(id), states.delete(id);
+    }
+  };
+}
+
+function applyCompressed(event) {
+  for (const id in event.a) {
+    const { s, a, lc, lu } = event.a[id];
+    put(id, { state: s, attributes: a ?? {}, lc, lu: lu ?? lc });
+  }
+  for (const id in event.c) {
+    const old = states.get(id);
+    if (old) put(id, applyDiff(old, event.c[id]));
+  }
+  for (const id of event.r ?? []) {
+    states.delete(id);
+    touch(id);
+  }
+}
+
+function applyDiff(old, diff) {
+  const plus = diff["+"] ?? {};
+  const attributes = { ...old.attributes, ...plus.a };
+  for (const key of diff["-"]?.a ?? []) delete attributes[key];
+  const lc = plus.lc ?? old.lc;
+  return { state: plus.s ?? old.state, attributes, lc, lu: plus.lc ?? plus.lu ?? old.lu };
+}
+
+function put(id, state) {
+  states.set(id, state);
+  const p = pending.get(id);
+  if (p && !p.error && (p.want ? p.want(state) : p.sent)) settle(id, p);
+  touch(id);
+}
+
+// ---- actions --------------------------------------------------------------
+
+/**
+ * Calls a service for one entity and shows it as waiting until the entity's own
+ * state says so. `want` tells a wanted state from a passing one; `target` is what
+ * the control shows meanwhile. What goes wrong stands in pending.get(id).error.
+ */
+export async function act(id, service, data = {}, { want, target } = {}) {
+  const [domain, name] = service.includes(".") ? service.split(".") : [id.split(".")[0], service];
+  const p = { want, target, sent: false, error: null };
+  clearTimeout(pending.get(id)?.timer);
+  pending.set(id, p);
+  p.timer = setTimeout(() => late(id, p), ANSWER_WAIT);
+  touch(id);
+  try {
+    const call = { type: "call_service", domain, service: name, service_data: data, target: { entity_id: id } };
+    if (!link.online) throw { code: "offline" };
+    p.sent = true;
+    await ask(call);
+  } catch (error) {
+    return fail(id, p, error);
+  }
+  const now = states.get(id);
+  if (want ? now && want(now) : true) settle(id, p);
+}
+
+function settle(id, p) {
+  if (pending.get(id) !== p) return;
+  clearTimeout(p.timer);
+  pending.delete(id);
+  touch(id);
+}
+
+function late(id, p) {
+  fail(id, p, { code: p.want ? "no_effect" : "timeout" });
+}
+
+function fail(id, p, error) {
+  if (pending.get(id) !== p) return;
+  clearTimeout(p.timer);
+  p.error = error && typeof error === "object" ? error : { code: "offline" };
+  p.target = undefined;
+  p.timer = setTimeout(() => settle(id, p), 10_000);
+  touch(id);
+}
+
+/** Takes an error message off the screen. */
+export function dismiss(id) {
+  const p = pending.get(id);
+  if (p?.error) settle(id, p);
+}
+
+// ---- the home's outline ---------------------------------------------------------
+
+export const outline = { loaded: false, home: null, homes: [], user: null, floors: [], areas: new Map(), unassigned: null };
+export const status = { link: "connecting", database: { up: true }, spool: { up: true, pending: 0 }, at: Date.now() };
+
+/** Follows the overview and the status; calls back on a new outline and on each status. */
+export function follow(onOutline, onStatus) {
+  subscribe({ type: "concord/subscribe_overview" }, (event) => {
+    if (event.kind === "summaries") return applySummaries(event.areas);
+    Object.assign(outline, event, { loaded: true, areas: new Map(event.areas.map((a) => [a.area_id, a])) });
+    for (const id of outline.areas.keys()) touch("@" + id);
+    touch("@");
+    onOutline();
+  });
+  subscribe({ type: "concord/subscribe_status" }, (event) => {
+    Object.assign(status, event, { at: Date.now() });
+    onStatus();
+  });
+}
+
+function applySummaries(areas) {
+  for (const id in areas) {
+    const area = id === "unassigned" ? outline.unassigned : outline.areas.get(id);
+    if (!area) continue;
+    area.s = areas[id];
+    touch("@" + id);
+  }
+  touch("@");
+}
+
+/** Floors in order, each with its areas; areas without a floor stand last. */
+export function floorsWithAreas() {
+  const left = new Set(outline.areas.values());
+  const floors = outline.floors.map((floor) => {
+    const areas = [...left].filter((a) => a.floor_id === floor.floor_id);
+    areas.forEach((a) => left.delete(a));
+    return { ...floor, areas };
+  });
+  return [...floors, { floor_id: null, name: null, areas: [...left] }].filter((f) => f.areas.length > 0);
+}

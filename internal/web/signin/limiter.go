@@ -1,0 +1,122 @@
+package signin
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// How many wrong passwords are answered: a burst, then a slow drip. A right
+// password costs nothing, so a busy script is never limited.
+const (
+	loginBurst   = 10              // per login name
+	loginEvery   = 6 * time.Second // one more per login name
+	addressBurst = 30              // per address; a household shares one
+	addressEvery = 2 * time.Second
+	maxBuckets   = 4096 // of each kind; beyond it, the fullest are forgotten
+)
+
+// limiter counts attempts to sign in. Memory is bounded: see maxBuckets.
+type limiter struct {
+	mu      sync.Mutex
+	login   buckets
+	address buckets
+	now     func() time.Time
+}
+
+func newLimiter(now func() time.Time) *limiter {
+	return &limiter{
+		login:   buckets{burst: loginBurst, every: loginEvery, m: map[string]bucket{}},
+		address: buckets{burst: addressBurst, every: addressEvery, m: map[string]bucket{}},
+		now:     now,
+	}
+}
+
+// take spends one attempt of both kinds, and reports whether there was one left
+// of each. An attempt that succeeds is given back.
+func (l *limiter) take(login, address string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	address = network(address)
+	if l.login.left(login, now) < 1 || l.address.left(address, now) < 1 {
+		return false
+	}
+	l.login.add(login, -1, now)
+	l.address.add(address, -1, now)
+	return true
+}
+
+func (l *limiter) giveBack(login, address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	l.login.add(login, 1, now)
+	l.address.add(network(address), 1, now)
+}
+
+// network is what counts as one address: for IPv6 the /64 that a household has.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	p, err := ip.Prefix(64)
+	if err != nil {
+		return ""
+	}
+	return p.String()
+}
+
+// buckets are token buckets by key. A key that is absent has a full bucket.
+type buckets struct {
+	burst float64
+	every time.Duration
+	m     map[string]bucket
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func (b *buckets) left(key string, now time.Time) float64 {
+	k, ok := b.m[key]
+	if !ok {
+		return b.burst
+	}
+	return min(b.burst, k.tokens+float64(now.Sub(k.at))/float64(b.every))
+}
+
+func (b *buckets) add(key string, n float64, now time.Time) {
+	left := min(b.burst, b.left(key, now)+n)
+	if left >= b.burst {
+		delete(b.m, key)
+		return
+	}
+	if _, ok := b.m[key]; !ok && len(b.m) >= maxBuckets {
+		b.shrink(now)
+	}
+	b.m[key] = bucket{tokens: left, at: now}
+}
+
+// shrink forgets the fuller half: who has spent most stays limited.
+func (b *buckets) shrink(now time.Time) {
+	for threshold := b.burst; len(b.m) > maxBuckets/2 && threshold >= 0; threshold-- {
+		for key := range b.m {
+			if len(b.m) <= maxBuckets/2 {
+				return
+			}
+			if b.left(key, now) >= threshold {
+				delete(b.m, key)
+			}
+		}
+	}
+	if len(b.m) >= maxBuckets {
+		clear(b.m)
+	}
+}
