@@ -9,10 +9,10 @@ import (
 )
 
 // attempt runs the closure once, in a transaction of its own. The zero failure means that it committed.
-func (c *call) attempt(ctx context.Context) failure {
+func (c *call) attempt(ctx context.Context, db DB) failure {
 	c.attempts++
 	start := time.Now()
-	f := c.transaction(ctx)
+	f := c.transaction(ctx, db)
 	if f.Err != nil {
 		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(start)
 		f.SQLSTATE = sqlstateOf(f.Err)
@@ -20,18 +20,19 @@ func (c *call) attempt(ctx context.Context) failure {
 	return f
 }
 
-func (c *call) transaction(ctx context.Context) failure {
+func (c *call) transaction(ctx context.Context, db DB) failure {
 	outer := ctx
 	if c.policy.AttemptTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.policy.AttemptTimeout)
 		defer cancel()
 	}
-	tx, err := c.db.BeginTx(ctx, c.policy.txOptions())
+	tx, err := db.BeginTx(ctx, c.policy.txOptions())
 	if err != nil {
 		return failure{Attempt: Attempt{Stage: StageBegin, Err: err}, ended: ctx.Err() != nil}
 	}
-	rec := &recorder{conn: tx.Conn()}
+	rec := &c.rec
+	*rec = recorder{conn: tx.Conn()}
 	if f := c.closure(ctx, tx, rec); f.Err != nil || f.returned != nil {
 		f.ended = ctx.Err() != nil
 		return f

@@ -10,6 +10,7 @@ import (
 
 // call is one Do: its attempts and what they met.
 type call struct {
+	runner  *Runner
 	db      DB
 	fn      Func
 	policy  Policy
@@ -18,6 +19,8 @@ type call struct {
 	attempts int
 	optional int // failures that may be retried a few times only
 	history  []Attempt
+	turn     turn
+	rec      recorder // of the latest attempt
 }
 
 // historyEnd is how many attempts the history keeps at either end.
@@ -25,8 +28,15 @@ const historyEnd = 20
 
 func (c *call) run(ctx context.Context) error {
 	c.started = time.Now()
+	defer c.endTurn()
 	err := c.loop(ctx)
-	outcome := Outcome{Name: c.policy.Name, Attempts: c.attempts, Failed: c.last(), Elapsed: time.Since(c.started), Err: err}
+	if len(c.policy.Observers) == 0 {
+		return err
+	}
+	outcome := Outcome{
+		Name: c.policy.Name, Attempts: c.attempts, Failed: c.last(),
+		Elapsed: time.Since(c.started), Queued: c.turn.queued, Err: err,
+	}
 	for _, o := range c.policy.Observers {
 		o.Finished(ctx, outcome)
 	}
@@ -41,7 +51,7 @@ func (c *call) loop(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return c.failed(failure{Attempt: c.last()}, err)
 		}
-		f := c.attempt(ctx)
+		f := c.inTurn(ctx)
 		if f.Err == nil {
 			return f.returned
 		}
@@ -67,7 +77,7 @@ func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
 	stopped := c.stops(ctx, f, v)
 	f.Retry = v != fatal && !f.ended && stopped == nil
 	if f.Retry {
-		f.Wait = c.policy.wait(f.Number, v == slow || v == readOnly)
+		f.Wait = c.pause(f, v)
 		if c.policy.MaxElapsed > 0 && time.Since(c.started)+f.Wait > c.policy.MaxElapsed {
 			f.Retry, f.Wait, stopped = false, 0, ErrExhausted
 		}
@@ -79,6 +89,18 @@ func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
 	return true, c.failed(*f, stopped)
 }
 
+// pause is the wait before the next attempt. After a conflict at a gate there is none at first: the gate orders the
+// attempts, and the rival that won has committed.
+func (c *call) pause(f *failure, v verdict) time.Duration {
+	switch {
+	case v != conflict || !c.turn.gated:
+		return c.policy.wait(f.Number, v == slow || v == readOnly)
+	case f.Number > promptAttempts:
+		return c.policy.wait(f.Number-promptAttempts, false)
+	}
+	return 0
+}
+
 // stops tells why no attempt may follow a failure with verdict v; nil if one may, or if v says enough.
 func (c *call) stops(ctx context.Context, f *failure, v verdict) error {
 	switch {
@@ -86,6 +108,8 @@ func (c *call) stops(ctx context.Context, f *failure, v verdict) error {
 		return ErrCommitUnknown
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(f.Err, errTurn):
+		return ErrExhausted
 	case v == fatal || f.ended:
 		return nil
 	case v == optional:

@@ -54,7 +54,7 @@ func (p Policy) classify(stage Stage, err error) verdict {
 		return fatal
 	case stage == StageCommit:
 		return unknown
-	case stage == StageBegin && isConnectError(err):
+	case (stage == StageBegin || stage == StageQueue) && isConnectError(err):
 		return slow
 	case isConnectionLoss(err):
 		return broken

@@ -32,6 +32,7 @@ func Do(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) erro
 // Make one with [New]; it is safe for concurrent use.
 type Runner struct {
 	policy Policy
+	gates  gates
 }
 
 var shared = New()
@@ -47,6 +48,6 @@ func (r *Runner) Do(ctx context.Context, db DB, fn func(ctx context.Context, tx 
 	if len(opts) > 0 {
 		policy = policy.with(opts)
 	}
-	c := call{db: db, fn: fn, policy: policy.withDefaults()}
+	c := call{runner: r, db: db, fn: fn, policy: policy.withDefaults()}
 	return c.run(ctx)
 }

@@ -18,6 +18,9 @@ var (
 	// ErrNested says that Do was called inside the closure of another Do on the same database. The inner transaction
 	// could wait for the outer one forever, and would survive its rollback.
 	ErrNested = errors.New("nested call on the same database")
+	// ErrPooled says that a pooler in transaction mode, such as PgBouncer, stands between: a lock of a session does not
+	// hold there, so queues work within the process alone.
+	ErrPooled = errors.New("session locks do not hold behind a pooler in transaction mode")
 	// ErrFinishedByClosure is what tx.Commit and tx.Rollback return inside a closure, where they do nothing: Do
 	// commits when the closure returns nil and rolls back when it returns an error.
 	ErrFinishedByClosure = errors.New("a closure must not commit or roll back")

@@ -5,7 +5,6 @@ import (
 	"reflect"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 type withinKey struct{}
@@ -35,25 +34,4 @@ func isNested(ctx context.Context, db DB) bool {
 
 func sameDB(a, b DB) bool {
 	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
-}
-
-// databaseID tells databases apart.
-type databaseID struct {
-	host, database string
-	port           uint16
-}
-
-func identify(c *pgx.ConnConfig) databaseID {
-	return databaseID{host: c.Host, port: c.Port, database: c.Database}
-}
-
-// identity is zero for a DB that does not tell where it leads.
-func identity(db DB) databaseID {
-	switch db := db.(type) {
-	case interface{ Config() *pgxpool.Config }:
-		return identify(db.Config().ConnConfig)
-	case interface{ Config() *pgx.ConnConfig }:
-		return identify(db.Config())
-	}
-	return databaseID{}
 }

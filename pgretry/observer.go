@@ -24,6 +24,41 @@ type Outcome struct {
 	Failed Attempt
 	// Elapsed is the time from call to return.
 	Elapsed time.Duration
+	// Queued is how much of Elapsed passed in the queue of a conflict key.
+	Queued time.Duration
 	// Err is what the call returns; nil when the transaction is committed.
 	Err error
+}
+
+// Notice tells of a change in how transactions run.
+type Notice struct {
+	Kind NoticeKind
+	// Key is the conflict key that it is about.
+	Key string
+}
+
+// NoticeKind is what a [Notice] tells.
+type NoticeKind string
+
+// The kinds of notices.
+const (
+	// NoticeQueued: transactions on Key met repeatedly and now pass a queue.
+	NoticeQueued NoticeKind = "queued"
+	// NoticeLocked: they met others outside this process, and now take a session advisory lock before BEGIN.
+	NoticeLocked NoticeKind = "locked across processes"
+	// NoticePooled: a pooler in transaction mode stands between, so that queues work within this process alone.
+	NoticePooled NoticeKind = "queues work within this process alone: session locks do not hold behind a pooler"
+)
+
+// Noticer is an [Observer] that wants notices too.
+type Noticer interface {
+	Noticed(ctx context.Context, n Notice)
+}
+
+func (p Policy) notice(ctx context.Context, kind NoticeKind, key string) {
+	for _, o := range p.Observers {
+		if n, ok := o.(Noticer); ok {
+			n.Noticed(ctx, Notice{Kind: kind, Key: key})
+		}
+	}
 }

@@ -55,6 +55,14 @@ type Policy struct {
 	// MaxOptional bounds the attempts that may end in one of RetryOn or in 55P03; zero means [DefaultMaxOptional].
 	MaxOptional int
 
+	// Key names what the transaction conflicts on, such as a row or an account. Transactions of one [Runner] on one
+	// database with the same key run one after another, in order of arrival; when they still meet conflicts, from other
+	// processes, they take a session advisory lock before BEGIN. Without a key, a queue is learned from conflicts.
+	Key string
+	// Weight is the share of a queue's time that transactions of this Name get beside those of other names; zero means 1.
+	// With equal weights a batch writer gets as much time as all the readers of one name together.
+	Weight float64
+
 	// Grace bounds what must go on after the context has ended: a rollback, and the answer to a COMMIT already sent;
 	// zero means [DefaultGrace].
 	Grace time.Duration
@@ -100,6 +108,12 @@ func WithRetryOn(sqlstates ...string) Option {
 	return func(p *Policy) { p.RetryOn = append(slices.Clip(p.RetryOn), sqlstates...) }
 }
 
+// WithKey sets [Policy.Key].
+func WithKey(key string) Option { return func(p *Policy) { p.Key = key } }
+
+// WithWeight sets [Policy.Weight].
+func WithWeight(weight float64) Option { return func(p *Policy) { p.Weight = weight } }
+
 // WithObserver adds observers to [Policy.Observers].
 func WithObserver(observers ...Observer) Option {
 	return func(p *Policy) { p.Observers = append(slices.Clip(p.Observers), observers...) }
@@ -123,6 +137,7 @@ func (p Policy) withDefaults() Policy {
 	or(&p.MaxSlowWait, DefaultMaxSlowWait)
 	or(&p.MaxOptional, DefaultMaxOptional)
 	or(&p.Grace, DefaultGrace)
+	or(&p.Weight, 1)
 	if p.Jitter == nil {
 		p.Jitter = uniform
 	}
@@ -149,7 +164,7 @@ func (p Policy) wait(n int, slow bool) time.Duration {
 		first, most = p.SlowWait, p.MaxSlowWait
 	}
 	bound := most
-	if shift := n - 1; shift < 32 && first<<shift < most && first<<shift > 0 {
+	if shift := max(n, 1) - 1; shift < 32 && first<<shift < most && first<<shift > 0 {
 		bound = first << shift
 	}
 	return p.Jitter(bound)

@@ -12,6 +12,14 @@ import (
 type recorder struct {
 	conn  *pgx.Conn
 	first error
+	sql   string // the statement that failed first, else the latest
+}
+
+// sends notes the statement about to run.
+func (r *recorder) sends(sql string) {
+	if r.first == nil {
+		r.sql = sql
+	}
 }
 
 func (r *recorder) note(err error) {
@@ -62,6 +70,7 @@ func (t *recordingTx) Rollback(ctx context.Context) error {
 }
 
 func (t *recordingTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	t.rec.sends(sql)
 	tag, err := t.Tx.Exec(ctx, sql, args...)
 	t.rec.note(err)
 	return tag, err
@@ -80,6 +89,7 @@ func (t *recordingTx) CopyFrom(ctx context.Context, table pgx.Identifier, column
 }
 
 func (t *recordingTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	t.rec.sends(sql)
 	rows, err := t.Tx.Query(ctx, sql, args...)
 	if err != nil {
 		t.rec.note(err)
@@ -89,6 +99,7 @@ func (t *recordingTx) Query(ctx context.Context, sql string, args ...any) (pgx.R
 }
 
 func (t *recordingTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	t.rec.sends(sql)
 	return recordingRow{row: t.Tx.QueryRow(ctx, sql, args...), rec: t.rec}
 }
 

@@ -1,0 +1,168 @@
+// Command bench compares pgretry with other ways to run a transaction again, side by side on one PostgreSQL.
+//
+//	go run .                          all workloads
+//	go run . -workload 'hot row' -workers 50,100 -length 5s
+//	go run . -batch                   the batch upsert alone
+//
+// It prints a table, then the same as JSON. Without -url it starts a private PostgreSQL with fsync on.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
+)
+
+type options struct {
+	url, workload, strategy, workers string
+	length                           time.Duration
+	batch, onlyTx                    bool
+	json                             string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.url, "url", "", "a PostgreSQL to use, instead of a private one")
+	flag.StringVar(&o.workload, "workload", "", "only workloads whose name contains this")
+	flag.StringVar(&o.strategy, "strategy", "", "only strategies whose name contains this")
+	flag.StringVar(&o.workers, "workers", "2,10,50,100", "numbers of workers")
+	flag.DurationVar(&o.length, "length", 4*time.Second, "length of one cell")
+	flag.BoolVar(&o.batch, "batch", false, "only the batch upsert")
+	flag.BoolVar(&o.onlyTx, "transactions", false, "all but the batch upsert")
+	flag.StringVar(&o.json, "json", "", "write the JSON to this file instead of standard output")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	if o.url == "" {
+		cluster, err := pgtest.Start("max_connections=300", "shared_buffers=256MB", "log_min_messages=fatal")
+		if err != nil {
+			return err
+		}
+		defer cluster.Stop()
+		o.url = cluster.URL()
+	}
+	var report report
+	if !o.batch {
+		if err := report.transactions(ctx, o); err != nil {
+			return err
+		}
+	}
+	if !o.onlyTx {
+		if err := report.batches(ctx, o); err != nil {
+			return err
+		}
+	}
+	return report.write(o.json)
+}
+
+// report is all that was measured.
+type report struct {
+	Transactions []result      `json:"transactions,omitempty"`
+	Batches      []batchResult `json:"batches,omitempty"`
+}
+
+func (r *report) transactions(ctx context.Context, o options) error {
+	workers, err := numbers(o.workers)
+	if err != nil {
+		return err
+	}
+	for _, w := range workloads() {
+		if !strings.Contains(w.name, o.workload) {
+			continue
+		}
+		fmt.Printf("\n%-22s %7s %8s %8s %8s %9s %8s %8s %8s %8s %6s %5s %7s %7s\n", w.name,
+			"workers", "success", "tries/op", "tps", "of one", "p50 ms", "p95 ms", "p99 ms", "max ms", "Jain", "lost", "doubled", "writer")
+		one, err := r.cell(ctx, o, w, strategies()[0], 1, 0)
+		if err != nil {
+			return err
+		}
+		for _, n := range workers {
+			for _, s := range strategies() {
+				if strings.Contains(s.name, o.strategy) {
+					if _, err := r.cell(ctx, o, w, s, n, one.TPS); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (r *report) cell(ctx context.Context, o options, w workload, s strategy, workers int, one float64) (result, error) {
+	if w.writer != nil && one == 0 {
+		w.writer = nil
+	}
+	pool, err := connect(ctx, o.url, workers+2)
+	if err != nil {
+		return result{}, err
+	}
+	defer pool.Close()
+	if err := reset(ctx, pool, schema, w.setup); err != nil {
+		return result{}, err
+	}
+	cell, err := measure(ctx, pool, w, s, workers, o.length)
+	if err != nil {
+		return result{}, err
+	}
+	cell.OfOneClient = ratio(cell.TPS, one)
+	r.Transactions = append(r.Transactions, cell)
+	fmt.Printf("%-22s %7d %7.1f%% %8.2f %8.0f %9.2f %8.1f %8.1f %8.1f %8.1f %6.2f %5d %7d %7.1f\n", s.name, workers, cell.Success,
+		cell.Attempts, cell.TPS, cell.OfOneClient, cell.P50, cell.P95, cell.P99, cell.Max, cell.Jain, cell.Lost, cell.Doubled, cell.WriterRate)
+	return cell, ctx.Err()
+}
+
+const schema = "pgretry_bench"
+
+func connect(ctx context.Context, url string, size int) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = int32(size)
+	config.ConnConfig.RuntimeParams["search_path"] = schema
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+func numbers(list string) (out []int, err error) {
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil {
+			return nil, fmt.Errorf("workers: %w", err)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func (r *report) write(file string) error {
+	out := os.Stdout
+	if file != "" {
+		f, err := os.Create(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		out = f
+	}
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}

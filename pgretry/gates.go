@@ -1,0 +1,133 @@
+package pgretry
+
+import (
+	"reflect"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// gates are a Runner's gates: those that callers named and those learned from conflicts.
+type gates struct {
+	arrivals atomic.Uint64
+
+	mu      sync.Mutex
+	byKey   map[gateKey]*gate
+	learned map[string]map[databaseID]*gate // by the name of the transaction
+	pooled  map[databaseID]bool             // behind a pooler, where session locks do not hold
+	any     atomic.Bool                     // something was learned
+}
+
+type gateKey struct {
+	db  databaseID
+	key string
+}
+
+const learnedPrefix = "learned:"
+
+// named returns the gate of a key that the caller gave. Give it back with done.
+func (gs *gates) named(db databaseID, key string) *gate {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g := gs.get(gateKey{db, key}, width{fixed: 1})
+	g.holders++
+	return g
+}
+
+func (gs *gates) get(k gateKey, w width) *gate {
+	g := gs.byKey[k]
+	if g == nil {
+		if gs.byKey == nil {
+			gs.byKey = map[gateKey]*gate{}
+		}
+		g = &gate{key: k.key, width: w}
+		gs.byKey[k] = g
+	}
+	return g
+}
+
+// done forgets a named gate that nobody uses and that has nothing worth remembering.
+func (gs *gates) done(db databaseID, g *gate) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g.holders--
+	if g.holders == 0 && !g.contested() {
+		delete(gs.byKey, gateKey{db, g.key})
+	}
+}
+
+// learnedFor returns the gate that transactions of this name should pass, nil if they have not met conflicts lately.
+func (gs *gates) learnedFor(name string, db func() databaseID) *gate {
+	if !gs.any.Load() {
+		return nil
+	}
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	dbs := gs.learned[name]
+	if len(dbs) == 0 {
+		return nil
+	}
+	id := db()
+	g := dbs[id]
+	if g != nil && g.forgettable() {
+		delete(dbs, id)
+		return nil
+	}
+	return g
+}
+
+func (g *gate) forgettable() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running == 0 && g.waiting() == 0 && g.width.idle(time.Now())
+}
+
+// learn notes that a transaction of this name met a conflict on table outside a gate, and returns its gate from now on.
+// Names that meet on one table share a gate, each with a lane of its own.
+func (gs *gates) learn(name string, db databaseID, table string) (g *gate, first bool) {
+	if table == "" {
+		table = name
+	}
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g = gs.get(gateKey{db, learnedPrefix + table}, width{now: firstWidth, lastMet: time.Now()})
+	if gs.learned == nil {
+		gs.learned = map[string]map[databaseID]*gate{}
+	}
+	if gs.learned[name] == nil {
+		gs.learned[name] = map[databaseID]*gate{}
+	}
+	first = gs.learned[name][db] == nil
+	gs.learned[name][db] = g
+	gs.any.Store(true)
+	return g, first
+}
+
+func (gs *gates) isPooled(db databaseID) bool {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return gs.pooled[db]
+}
+
+// setPooled notes that db is behind a pooler; it returns true the first time.
+func (gs *gates) setPooled(db databaseID) bool {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if gs.pooled[db] {
+		return false
+	}
+	if gs.pooled == nil {
+		gs.pooled = map[databaseID]bool{}
+	}
+	gs.pooled[db] = true
+	return true
+}
+
+// closureName names a closure that the caller did not name: by its place in the program.
+func closureName(fn Func) string {
+	if f := runtime.FuncForPC(reflect.ValueOf(fn).Pointer()); f != nil {
+		return f.Name()
+	}
+	return "func"
+}

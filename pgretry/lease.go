@@ -1,0 +1,119 @@
+package pgretry
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// A session advisory lock keeps the transactions of several processes on one key apart. It is taken before BEGIN: a
+// lock taken inside a REPEATABLE READ transaction comes after the snapshot, which then is already old.
+const (
+	// leaseSlice is how long a process passes the lock on among its own transactions while others may wait for it.
+	leaseSlice = 100 * time.Millisecond
+	// rivalsNeeded conflicts, with nobody else inside this process, within lockFor switch the lock on for lockFor.
+	rivalsNeeded = 2
+	lockFor      = 5 * time.Second
+	// uselessAfter conflicts under the lock, met within lockFor, say that the rivals do not take it: off for ignoreFor.
+	uselessAfter = 8
+	ignoreFor    = 30 * time.Second
+	unlockWithin = 5 * time.Second
+)
+
+// rivals counts conflicts that came from outside this process.
+type rivals struct {
+	seen, underLock      int
+	since                time.Time
+	lockUntil, idleUntil time.Time
+}
+
+// met notes a conflict of a transaction that was alone at its gate; locked tells that it held the lock.
+func (r *rivals) met(locked bool) {
+	now := time.Now()
+	if now.Sub(r.since) > lockFor {
+		r.seen, r.underLock, r.since = 0, 0, now
+	}
+	r.seen++
+	if locked {
+		r.underLock++
+	}
+	switch {
+	case now.Before(r.idleUntil):
+	case r.underLock >= uselessAfter:
+		r.lockUntil, r.idleUntil = time.Time{}, now.Add(ignoreFor)
+	case r.seen >= rivalsNeeded:
+		r.lockUntil = now.Add(lockFor)
+	}
+}
+
+// waited notes that another process held the lock: it is needed still.
+func (r *rivals) waited() { r.lockUntil = time.Now().Add(lockFor) }
+
+func (r *rivals) locking() bool { return time.Now().Before(r.lockUntil) }
+
+// lease is a connection that holds the session advisory lock of a key.
+type lease struct {
+	conn  *pgxpool.Conn
+	id    int64
+	since time.Time
+}
+
+// acquirer is what a DB must be for locks across processes. *pgxpool.Pool is one.
+type acquirer interface {
+	Acquire(ctx context.Context) (*pgxpool.Conn, error)
+}
+
+// newLease takes a connection and waits on it for the lock of key. waited tells that another session had it.
+// ErrPooled comes when a pooler stands between, where a session's lock does not hold.
+func newLease(ctx context.Context, pool acquirer, key string) (l *lease, waited bool, err error) {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	l = &lease{conn: conn, id: lockID(key), since: time.Now()}
+	var direct, got bool
+	// One statement without arguments, so that it works behind a pooler too.
+	sql := fmt.Sprintf(`select pg_backend_pid() = %d, case when pg_backend_pid() = %[1]d then pg_try_advisory_lock(%d) end is true`,
+		conn.Conn().PgConn().PID(), l.id)
+	if err := conn.QueryRow(ctx, sql).Scan(&direct, &got); err != nil {
+		conn.Release()
+		return nil, false, err
+	}
+	if !direct {
+		conn.Release()
+		return nil, false, ErrPooled
+	}
+	if !got {
+		if _, err := conn.Exec(ctx, fmt.Sprintf(`select pg_advisory_lock(%d)`, l.id)); err != nil {
+			conn.Release()
+			return nil, true, err
+		}
+		l.since = time.Now()
+	}
+	return l, !got, nil
+}
+
+// good tells that the lock is held and may be passed on.
+func (l *lease) good() bool {
+	return !l.conn.Conn().IsClosed() && time.Since(l.since) < leaseSlice
+}
+
+// release unlocks and gives the connection back; one that cannot unlock is closed, which unlocks.
+func (l *lease) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), unlockWithin)
+	defer cancel()
+	if _, err := l.conn.Exec(ctx, fmt.Sprintf(`select pg_advisory_unlock(%d)`, l.id)); err != nil {
+		_ = l.conn.Conn().Close(ctx)
+	}
+	l.conn.Release()
+}
+
+// lockID maps a key to the number of its advisory lock.
+func lockID(key string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte("pgretry\x00" + key))
+	return int64(h.Sum64())
+}

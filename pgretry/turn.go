@@ -1,0 +1,171 @@
+package pgretry
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+)
+
+const (
+	// promptAttempts at a gate follow each other at once; after them the backoff begins.
+	promptAttempts = 3
+	// aloneAfter conflicts inside a gate, with others beside it, a transaction gets the gate to itself.
+	aloneAfter = 3
+)
+
+// turn is a call's dealing with the gate of its conflict key, if it has one.
+type turn struct {
+	name   string // of the lane
+	ticket *ticket
+	gated  bool // the latest attempt passed a gate
+	beaten int  // conflicts with others inside
+	queued time.Duration
+}
+
+// inTurn makes one attempt, after waiting for its turn where the key has a gate. A failure at the gate has StageQueue.
+func (c *call) inTurn(ctx context.Context) failure {
+	if g := c.gate(); g != nil {
+		return c.pass(ctx, g)
+	}
+	c.turn.gated = false
+	f := c.attempt(ctx, c.db)
+	if f.conflict() {
+		c.learn(ctx, &f)
+	}
+	return f
+}
+
+func (f *failure) conflict() bool {
+	return f.SQLSTATE == serializationFailure || f.SQLSTATE == deadlockDetected
+}
+
+// gate is the one that the call must pass now; nil for none. A named gate is held until the call ends.
+func (c *call) gate() *gate {
+	switch {
+	case c.turn.ticket != nil && c.policy.Key != "":
+		return c.turn.ticket.gate
+	case c.policy.Key != "":
+		return c.runner.gates.named(identity(c.db), c.policy.Key)
+	case c.runner.gates.any.Load():
+		return c.runner.gates.learnedFor(c.laneName(), func() databaseID { return identity(c.db) })
+	}
+	return nil
+}
+
+func (c *call) laneName() string {
+	if c.turn.name == "" {
+		c.turn.name = c.policy.Name
+	}
+	if c.turn.name == "" {
+		c.turn.name = closureName(c.fn)
+	}
+	return c.turn.name
+}
+
+// pass makes an attempt inside the gate.
+func (c *call) pass(ctx context.Context, g *gate) failure {
+	t := c.ticketFor(g)
+	start := time.Now()
+	err := g.enter(ctx, t, c.patience())
+	c.turn.queued += time.Since(start)
+	if err != nil {
+		return c.queueFailure(err)
+	}
+	c.turn.gated = true
+	met := false
+	defer func() { g.leave(t, met) }()
+	db, err := c.exclusively(ctx, t)
+	if err != nil {
+		c.attempts++
+		return c.queueFailure(err)
+	}
+	f := c.attempt(ctx, db)
+	met = f.conflict()
+	c.reportTo(g, &f)
+	return f
+}
+
+// ticketFor keeps the call's ticket, and so its age, from attempt to attempt.
+func (c *call) ticketFor(g *gate) *ticket {
+	t := c.turn.ticket
+	if t == nil {
+		t = &ticket{age: c.runner.gates.arrivals.Add(1), index: -1}
+		c.turn.ticket = t
+	}
+	if t.gate != g {
+		t.gate, t.lane = g, g.laneOf(c.laneName(), c.policy.Weight)
+	}
+	t.alone = c.turn.beaten >= aloneAfter
+	return t
+}
+
+// patience is how long the call may still wait for its turn.
+func (c *call) patience() time.Duration {
+	if c.policy.MaxElapsed < 0 {
+		return math.MaxInt64
+	}
+	return c.policy.MaxElapsed - time.Since(c.started)
+}
+
+func (c *call) queueFailure(err error) failure {
+	return failure{Attempt: Attempt{
+		Name: c.policy.Name, Number: c.attempts, Stage: StageQueue, Err: err, SQLSTATE: sqlstateOf(err),
+	}}
+}
+
+// exclusively returns the DB for an attempt: the connection that holds the lock across processes where one is needed.
+func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
+	g := t.gate
+	g.takeLease(t)
+	if t.lease != nil {
+		return t.lease.conn, nil
+	}
+	pool, ok := c.db.(acquirer)
+	if !ok || !g.contested() || c.runner.gates.isPooled(identity(c.db)) {
+		return c.db, nil
+	}
+	l, waited, err := newLease(ctx, pool, g.key)
+	switch {
+	case errors.Is(err, ErrPooled):
+		if c.runner.gates.setPooled(identity(c.db)) {
+			c.policy.notice(ctx, NoticePooled, g.key)
+		}
+		return c.db, nil
+	case err != nil:
+		return nil, err
+	case waited:
+		g.lockWaited()
+	}
+	t.lease = l
+	return l.conn, nil
+}
+
+// reportTo tells the gate what the attempt met.
+func (c *call) reportTo(g *gate, f *failure) {
+	if !f.conflict() {
+		return
+	}
+	if c.turn.ticket.company {
+		c.turn.beaten++
+	}
+	if f.SQLSTATE == deadlockDetected {
+		g.deadlocked()
+	}
+}
+
+// learn remembers a conflict that came without a gate, so that the next attempt passes one.
+func (c *call) learn(ctx context.Context, f *failure) {
+	g, first := c.runner.gates.learn(c.laneName(), identity(c.db), c.table(f.Err))
+	g.metOutside(f.SQLSTATE == deadlockDetected)
+	if first {
+		c.policy.notice(ctx, NoticeQueued, g.key)
+	}
+}
+
+// endTurn gives a named gate back.
+func (c *call) endTurn() {
+	if t := c.turn.ticket; t != nil && c.policy.Key != "" {
+		c.runner.gates.done(identity(c.db), t.gate)
+	}
+}
