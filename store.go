@@ -1,0 +1,56 @@
+package concord
+
+import "context"
+
+// Store writes what a home said into the database. Every method runs in
+// transactions of its own, each retried whole when PostgreSQL asks for it.
+//
+// The position in the spool is written in the transaction of the rows, so a
+// batch that was committed but not discarded is not applied twice, and two
+// instances that write the same home at once do not undo each other's work.
+//
+// Errors: CodeConflict when a conflict outlived every retry, CodeUnavailable
+// when the database cannot be reached, is full, or takes no writes; both are
+// worth another try later.
+type Store interface {
+	// SpoolPosition returns the sequence up to which the home's batches are
+	// written, 0 when none is.
+	SpoolPosition(ctx context.Context, home int64) (uint64, error)
+	// WriteEvents applies changes in order and moves the position to seq. A row
+	// that is already at or behind a change's position is left alone. Records that
+	// can never be written go to quarantine.
+	WriteEvents(ctx context.Context, home int64, records []Record, seq uint64) (EventCounts, error)
+	// SetSpoolPosition moves the position without writing rows.
+	SetSpoolPosition(ctx context.Context, home int64, seq uint64) error
+	// SyncStage makes the rows of one stage equal to the snapshot.
+	SyncStage(ctx context.Context, stage Stage, s *Snapshot) (StageCounts, error)
+	// FinishSync moves the position to seq and remembers the time of the sync.
+	FinishSync(ctx context.Context, home int64, seq uint64) error
+	// Quarantine keeps a record that cannot be written, with the reason.
+	Quarantine(ctx context.Context, home int64, bad BadRecord) error
+}
+
+// EventCounts says what became of the records of a batch.
+type EventCounts struct {
+	Applied int // rows written or removed
+	Stale   int // the row was as new or newer
+	Failed  int // in quarantine
+	Skipped bool
+}
+
+// BadRecord is a record in quarantine.
+type BadRecord struct {
+	EntityID string
+	Reason   string
+	SQLState string // when PostgreSQL refused it
+	Record   []byte // as it came
+}
+
+// Snapshot is everything a home has at one point of its stream.
+type Snapshot struct {
+	HomeID   int64
+	Position Position
+	Endpoint string
+	Registry *RegistryParts
+	States   []Record
+}
