@@ -12,12 +12,23 @@ import (
 func (c *call) attempt(ctx context.Context, db DB) failure {
 	c.attempts++
 	start := time.Now()
-	f := c.transaction(ctx, db)
+	flying, flight := c.runner.flights.start(ctx, flightLane{identity(c.db), c.laneName()})
+	f := c.transaction(flying, db)
+	c.runner.flights.finish(flight, sqlstateOf(f.Err) == deadlockDetected)
+	f.gaveWay(flying)
 	if f.Err != nil {
 		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(start)
 		f.SQLSTATE = sqlstateOf(f.Err)
 	}
 	return f
+}
+
+// gaveWay replaces the error of an attempt that was ended to break up a deadlock storm.
+func (f *failure) gaveWay(flying context.Context) {
+	failed := f.Err != nil || f.returned != nil
+	if failed && f.Stage != StageCommit && context.Cause(flying) == errStorm {
+		f.Err, f.returned, f.ended = errStorm, nil, false
+	}
 }
 
 func (c *call) transaction(ctx context.Context, db DB) failure {

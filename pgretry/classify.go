@@ -50,6 +50,8 @@ func (p Policy) classify(stage Stage, err error) verdict {
 		return p.classifyServer(stage, pgErr)
 	}
 	switch {
+	case err == errStorm:
+		return conflict
 	case stage == StageCommit && errors.Is(err, pgx.ErrTxCommitRollback):
 		return fatal
 	case stage == StageCommit:

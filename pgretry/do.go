@@ -31,8 +31,9 @@ func Do(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) erro
 // Runner runs transactions under one policy. What it learns about contention is shared by all calls on it.
 // Make one with [New]; it is safe for concurrent use.
 type Runner struct {
-	policy Policy
-	gates  gates
+	policy  Policy
+	gates   gates
+	flights flights
 }
 
 var shared = New()

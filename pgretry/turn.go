@@ -37,7 +37,7 @@ func (c *call) inTurn(ctx context.Context) failure {
 }
 
 func (f *failure) conflict() bool {
-	return f.SQLSTATE == serializationFailure || f.SQLSTATE == deadlockDetected
+	return f.SQLSTATE == serializationFailure || f.SQLSTATE == deadlockDetected || f.Err == errStorm
 }
 
 // gate is the one that the call must pass now; nil for none. A named gate is held until the call ends.

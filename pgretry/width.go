@@ -2,15 +2,15 @@ package pgretry
 
 import "time"
 
-// Control of a learned gate's width: it halves when more than a quarter of a window's attempts met a conflict, and
-// grows by a quarter when fewer than a tenth did and somebody waited. A width that growth has just shown to be too
+// Control of a learned gate's width: it halves when more than 40 % of a window's attempts met a conflict, and grows by
+// a quarter when fewer than 20 % did and somebody waited. (Two inside on one row give 50 %, so that one is the end.) A width that growth has just shown to be too
 // much is not tried again before a pause, which doubles each time from 250 ms to 16 s.
 const (
 	firstWidth     = 16
 	mostWidth      = 1024
 	windowAttempts = 16
-	shrinkAbove    = 4  // one in 4
-	growBelow      = 10 // one in 10
+	shrinkAbove    = 40 // percent
+	growBelow      = 20 // percent
 	firstPause     = 250 * time.Millisecond
 	mostPause      = 16 * time.Second
 	deadlockPause  = 4 * time.Second
@@ -49,9 +49,9 @@ func (w *width) note(met, waiting bool) {
 		return
 	}
 	switch {
-	case w.met*shrinkAbove > w.done:
+	case w.met*100 > w.done*shrinkAbove:
 		w.shrink()
-	case w.met*growBelow < w.done && w.wanted && time.Now().After(w.notBefore):
+	case w.met*100 < w.done*growBelow && w.wanted && time.Now().After(w.notBefore):
 		w.grow()
 	default:
 		w.settle()

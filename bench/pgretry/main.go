@@ -118,6 +118,9 @@ func (r *report) cell(ctx context.Context, o options, w workload, s strategy, wo
 	if err := reset(ctx, pool, schema, w.setup); err != nil {
 		return result{}, err
 	}
+	if err := warm(ctx, pool, workers); err != nil {
+		return result{}, err
+	}
 	cell, err := measure(ctx, pool, w, s, workers, o.length)
 	if err != nil {
 		return result{}, err
@@ -139,6 +142,24 @@ func connect(ctx context.Context, url string, size int) (*pgxpool.Pool, error) {
 	config.MaxConns = int32(size)
 	config.ConnConfig.RuntimeParams["search_path"] = schema
 	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// warm opens the connections, so that no cell measures the server's forking.
+func warm(ctx context.Context, pool *pgxpool.Pool, n int) error {
+	conns := make([]*pgxpool.Conn, 0, n)
+	defer func() {
+		for _, c := range conns {
+			c.Release()
+		}
+	}()
+	for range n {
+		c, err := pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		conns = append(conns, c)
+	}
+	return nil
 }
 
 func numbers(list string) (out []int, err error) {
