@@ -1,0 +1,2 @@
+// Package hass speaks Home Assistant's WebSocket API.
+package hass
