@@ -225,3 +225,24 @@ func state(entityID, value, attributes string) *concord.State {
 		LastChanged: noon, LastUpdated: noon, Context: concord.EventContext{ID: "01M81DJWS0KQMJMJTFNWC71M59"},
 	}
 }
+
+// health has a database that a test can stop.
+type health struct {
+	mu       sync.Mutex
+	database concord.PartStatus
+}
+
+func (h *health) set(p concord.PartStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.database = p
+}
+
+func (h *health) Database() concord.PartStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.database
+}
+
+func (h *health) Spool() concord.PartStatus { return concord.PartStatus{Up: true} }
+func (h *health) SpoolPending() int64       { return 0 }

@@ -75,7 +75,9 @@ func (s *Server) finish(w *recorder, r *http.Request, route string, began time.T
 	}
 	took := time.Since(began)
 	s.metrics.requests.WithLabelValues(route, strconv.Itoa(w.status()/100)+"xx").Inc()
-	s.metrics.duration.WithLabelValues(route).Observe(took.Seconds())
+	if w.code != http.StatusSwitchingProtocols {
+		s.metrics.duration.WithLabelValues(route).Observe(took.Seconds())
+	}
 	level := slog.LevelDebug
 	if err != nil {
 		level = logLevel(err)

@@ -80,6 +80,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 	if id, err := s.identify(r); err == nil {
 		s.sessions.SignOut(r.Context(), id.Session.TokenHash)
+		s.ws.closeScreens(id.Session.TokenHash)
 	}
 	s.setCookie(w, r, "", -1, concord.Session{})
 }

@@ -45,6 +45,8 @@ func (s *Server) routes() http.Handler {
 	handle(odoo+"glances_device_entities", quick, s.userRPC("get_glances_device_entities", s.getGlancesDeviceEntities))
 	handle(odoo+"entity_related", asksHome, s.userRPC("get_entity_related", s.getEntityRelated))
 
+	handle("GET /api/websocket", 0, s.serveWebsocket) // lasts as long as the screen
+
 	handle("GET /health/live", quick, s.live)
 	handle("GET /health/ready", quick, s.ready)
 	handle("GET /metrics", quick, s.showMetrics)

@@ -65,7 +65,9 @@ type Server struct {
 	sessions *signin.Sessions
 	metrics  *metrics
 	areas    areaCache
+	ws       *websockets
 	handler  http.Handler
+	started  bool
 }
 
 // New returns a Server that has not begun.
@@ -78,6 +80,10 @@ func New(o Options) (*Server, error) {
 		Users: o.Users, Sessions: o.Sessions, Health: o.Health, Logger: o.Logger,
 		RefreshEvery: o.RefreshSessions, StoreEvery: o.StoreSessions,
 	})
+	var err error
+	if s.ws, err = s.newWebsockets(); err != nil {
+		return nil, err
+	}
 	s.handler = s.routes()
 	return s, nil
 }
@@ -86,14 +92,20 @@ func New(o Options) (*Server, error) {
 // took over end with Stop.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Start begins to follow sessions.
+// Start begins to follow sessions and the health of the parts. It is safe twice.
 func (s *Server) Start() {
+	if s.started {
+		return
+	}
+	s.started = true
 	s.sessions.Start()
+	s.ws.done.Go(func() { s.ws.watchHealth(s) })
 }
 
 // Stop ends what Start began and every WebSocket connection, and waits for
 // them. It is safe twice and before Start.
 func (s *Server) Stop() {
+	s.ws.stop()
 	s.sessions.Stop()
 }
 

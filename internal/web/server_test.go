@@ -34,6 +34,7 @@ var hash = func() string {
 type bundle struct {
 	live     *live
 	link     *link
+	health   *health
 	users    *users
 	sessions *sessions
 	registry *prometheus.Registry
@@ -50,6 +51,7 @@ func setup(t testing.TB, change ...func(*bundle, *web.Options)) *bundle {
 	b := &bundle{
 		live:     smallHome(),
 		link:     &link{},
+		health:   &health{database: concord.PartStatus{Up: true}},
 		sessions: &sessions{rows: map[[32]byte]concord.Session{}},
 		registry: prometheus.NewRegistry(),
 		log:      &bytes.Buffer{},

@@ -1,0 +1,310 @@
+package hub
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/concord-home/concord"
+)
+
+// Area returns a feed of what stands in an area: everything first, and again
+// when the registry changes. The id is Home Assistant's, or [Unassigned].
+func (h *Hub) Area(areaID string, wake func()) *Feed {
+	return h.addSpecial(&Feed{hub: h, kind: kindArea, areaID: areaID, wake: wake, full: true, awake: true})
+}
+
+// HasArea reports whether the home has that area now.
+func (h *Hub) HasArea(areaID string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return areaID == Unassigned || h.index.registry.Area(areaID) != nil
+}
+
+// EntityJSON is an entity as the page gets it; what is absent is null or false.
+type EntityJSON struct {
+	ID             string   `json:"id"`
+	Name           string   `json:"name"`      // without the names of device and area
+	FullName       string   `json:"full_name"` // with them
+	Icon           string   `json:"icon,omitempty"`
+	DeviceClass    string   `json:"dc,omitempty"`
+	Category       string   `json:"cat,omitempty"`
+	Hidden         bool     `json:"hidden,omitempty"`
+	Precision      *int     `json:"prec,omitempty"`
+	Unit           string   `json:"unit,omitempty"`
+	TranslationKey string   `json:"tk,omitempty"`
+	Platform       string   `json:"platform,omitempty"`
+	Device         string   `json:"device,omitempty"` // when the entity stands outside of its device's card
+	Area           string   `json:"area,omitempty"`   // in search results
+	Labels         []string `json:"labels,omitempty"`
+}
+
+type deviceJSON struct {
+	ID           string       `json:"id"`
+	Name         string       `json:"name"`
+	Manufacturer *string      `json:"manufacturer"`
+	Model        *string      `json:"model"`
+	Battery      *string      `json:"battery"`
+	Via          *string      `json:"via"`
+	Entities     []EntityJSON `json:"entities"`
+	EntityCount  int          `json:"entity_count"`
+}
+
+type areaEventJSON struct {
+	Kind     string       `json:"kind"`
+	Area     areaJSON     `json:"area"`
+	Devices  []deviceJSON `json:"devices"`
+	Entities []EntityJSON `json:"entities"`
+	Hidden   int          `json:"hidden"`
+	Disabled int          `json:"disabled"`
+	Gone     bool         `json:"gone,omitempty"`
+}
+
+// areaEvent is the event of an area, made once for all screens that show it. An
+// area that was deleted is empty and says that it is gone. The lock is held.
+func (h *Hub) areaEvent(areaID string) ([]byte, error) {
+	key := areaID
+	if areaID == Unassigned {
+		key = ""
+	}
+	a := h.index.areas[key]
+	if a == nil {
+		return json.Marshal(areaEventJSON{Kind: "area", Area: areaJSON{ID: areaID, Name: areaID}, Devices: []deviceJSON{}, Entities: []EntityJSON{}, Gone: true})
+	}
+	if a.detail != nil {
+		return a.detail, nil
+	}
+	detail, err := json.Marshal(h.index.describe(a))
+	if err != nil {
+		return nil, err
+	}
+	a.detail = detail
+	return detail, nil
+}
+
+func (x *index) describe(a *area) areaEventJSON {
+	event := areaEventJSON{
+		Kind: "area", Area: areaJSON{ID: Unassigned, Name: "Unassigned"}, Hidden: a.hidden, Disabled: a.disabled,
+		Devices: make([]deviceJSON, 0, len(a.devices)), Entities: make([]EntityJSON, 0, len(a.alone)),
+	}
+	if a.info != nil {
+		event.Area = areaInfo(a.info)
+	}
+	for _, d := range a.devices {
+		event.Devices = append(event.Devices, x.describeDevice(a, d))
+	}
+	for _, p := range a.alone {
+		e := p.describe(p.areaName())
+		e.Device = x.deviceName(p)
+		event.Entities = append(event.Entities, e)
+	}
+	return event
+}
+
+func (x *index) describeDevice(a *area, d *concord.Device) deviceJSON {
+	places := a.inDevice[d.ID]
+	j := deviceJSON{
+		ID: d.ID, Name: d.DisplayName(), Manufacturer: orNil(d.Manufacturer), Model: orNil(d.Model),
+		Entities: make([]EntityJSON, 0, len(places)), EntityCount: len(places),
+	}
+	if a.info != nil {
+		j.Name = StripPrefix(j.Name, a.info.Name)
+	}
+	if via := x.registry.Device(d.ViaDeviceID); via != nil {
+		j.Via = orNil(via.DisplayName())
+	}
+	for _, p := range places {
+		j.Entities = append(j.Entities, p.describe(d.DisplayName(), p.areaName()))
+		if j.Battery == nil && p.dc == "battery" && concord.Domain(p.entityID) == "sensor" {
+			j.Battery = &p.entityID
+		}
+	}
+	return j
+}
+
+// describe returns the entity; the names of what it stands in are cut from its
+// own, the first that fits.
+func (p *place) describe(prefixes ...string) EntityJSON {
+	j := EntityJSON{ID: p.entityID, Name: p.name, FullName: p.name, DeviceClass: p.dc, Hidden: p.hidden}
+	for _, prefix := range prefixes {
+		if short := StripPrefix(p.name, prefix); short != p.name {
+			j.Name = short
+			break
+		}
+	}
+	if e := p.entry; e != nil {
+		j.Icon, j.Category, j.Precision, j.Unit = e.Icon, e.Category, e.Precision, e.Unit
+		j.TranslationKey, j.Platform, j.Labels = e.TranslationKey, e.Platform, e.Labels
+	}
+	return j
+}
+
+func (p *place) areaName() string {
+	if p.area.info == nil {
+		return ""
+	}
+	return p.area.info.Name
+}
+
+// deviceName is the name of an entity's device, or "".
+func (x *index) deviceName(p *place) string {
+	if p.entry == nil {
+		return ""
+	}
+	if d := x.registry.Device(p.entry.DeviceID); d != nil {
+		return d.DisplayName()
+	}
+	return ""
+}
+
+// EntityDetail is where an entity stands.
+type EntityDetail struct {
+	Entity EntityJSON  `json:"entity"`
+	Area   *areaJSON   `json:"area"`
+	Device *DeviceLink `json:"device"`
+	Labels []LabelJSON `json:"-"`
+}
+
+// DeviceLink names a device.
+type DeviceLink struct {
+	ID           string  `json:"id"`
+	Name         string  `json:"name"`
+	Manufacturer *string `json:"manufacturer"`
+	Model        *string `json:"model"`
+}
+
+// LabelJSON is a label.
+type LabelJSON struct {
+	ID    string  `json:"label_id"`
+	Name  string  `json:"name"`
+	Icon  *string `json:"icon"`
+	Color *string `json:"color"`
+}
+
+// Entity describes one entity. It reports false when the home does not have it,
+// or has it disabled.
+func (h *Hub) Entity(entityID string) (EntityDetail, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.index.places[entityID]
+	if p == nil {
+		return EntityDetail{}, false
+	}
+	d := EntityDetail{Entity: p.describe(h.index.deviceName(p), p.areaName()), Labels: []LabelJSON{}}
+	if p.area.info != nil {
+		info := areaInfo(p.area.info)
+		d.Area = &info
+	}
+	if p.entry == nil {
+		return d, true
+	}
+	if dev := h.index.registry.Device(p.entry.DeviceID); dev != nil {
+		d.Device = &DeviceLink{dev.ID, dev.DisplayName(), orNil(dev.Manufacturer), orNil(dev.Model)}
+	}
+	for _, l := range h.index.registry.Labels {
+		if slices.Contains(p.entry.Labels, l.ID) {
+			d.Labels = append(d.Labels, LabelJSON{l.ID, l.Name, orNil(l.Icon), orNil(l.Color)})
+		}
+	}
+	return d, true
+}
+
+// SearchResult is what a query finds.
+type SearchResult struct {
+	Entities []EntityJSON      `json:"entities"`
+	Areas    []AreaName        `json:"areas"`
+	Total    int               `json:"total"` // entities found, shown or not
+	Reasons  map[string]string `json:"reasons"`
+}
+
+// AreaName names an area.
+type AreaName struct {
+	ID   string `json:"area_id"`
+	Name string `json:"name"`
+}
+
+// Search finds entities and areas that have every word of query in their name,
+// id, or area's name. Names that begin with the query come first. Reasons says
+// of found entities why no area shows them.
+func (h *Hub) Search(query string, limit int) SearchResult {
+	words := strings.Fields(strings.ToLower(query))
+	result := SearchResult{Entities: []EntityJSON{}, Areas: []AreaName{}, Reasons: map[string]string{}}
+	if len(words) == 0 {
+		return result
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range h.index.registry.Areas {
+		if hasAll(strings.ToLower(a.Name), words) {
+			result.Areas = append(result.Areas, AreaName{a.ID, a.Name})
+		}
+	}
+	found := h.index.find(words)
+	result.Total = len(found)
+	for _, f := range found[:min(len(found), limit)] {
+		result.Entities = append(result.Entities, f.json)
+		if f.reason != "" {
+			result.Reasons[f.json.ID] = f.reason
+		}
+	}
+	return result
+}
+
+type hit struct {
+	json   EntityJSON
+	reason string
+	rank   int
+}
+
+func (x *index) find(words []string) []hit {
+	var hits []hit
+	query := strings.Join(words, " ")
+	for _, p := range x.places {
+		text := strings.ToLower(p.name + " " + p.entityID + " " + p.areaName() + " " + x.deviceName(p))
+		if !hasAll(text, words) {
+			continue
+		}
+		f := hit{json: p.describe(), rank: rankOf(p.name, query)}
+		f.json.Area, f.json.Device = p.areaName(), x.deviceName(p)
+		if p.hidden {
+			f.reason, f.rank = "hidden", f.rank+10
+		}
+		hits = append(hits, f)
+	}
+	for i := range x.registry.Entities {
+		e := &x.registry.Entities[i]
+		name := fullName(e, nil, e.EntityID)
+		if e.DisabledBy != "" && hasAll(strings.ToLower(name+" "+e.EntityID), words) {
+			hits = append(hits, hit{EntityJSON{ID: e.EntityID, Name: name, FullName: name, Platform: e.Platform}, "disabled", rankOf(name, query) + 20})
+		}
+	}
+	slices.SortFunc(hits, func(a, b hit) int {
+		if a.rank != b.rank {
+			return a.rank - b.rank
+		}
+		return compareFold(a.json.FullName+a.json.ID, b.json.FullName+b.json.ID)
+	})
+	return hits
+}
+
+func rankOf(name, query string) int {
+	name = strings.ToLower(name)
+	switch {
+	case name == query:
+		return 0
+	case strings.HasPrefix(name, query):
+		return 1
+	case strings.Contains(name, query):
+		return 2
+	}
+	return 3
+}
+
+func hasAll(text string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}

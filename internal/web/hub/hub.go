@@ -1,0 +1,353 @@
+package hub
+
+import (
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/hass"
+)
+
+// Options sets up a [Hub]; the zero value works.
+type Options struct {
+	Logger *slog.Logger
+	// SummariesEvery is the shortest time between two events with summaries, and
+	// between two rebuilds of the layout; 0 is 500 ms.
+	SummariesEvery time.Duration
+}
+
+// Hub tells screens of one home what they show. Its methods are safe for
+// concurrent use.
+type Hub struct {
+	live  concord.Live
+	home  int64
+	log   *slog.Logger
+	every time.Duration
+	inbox *inbox
+
+	mu       sync.Mutex
+	states   map[string]*concord.State
+	index    *index
+	status   concord.HomeStatus
+	byEntity map[string][]*Feed // entities feeds with a filter
+	all      map[*Feed]struct{} // entities feeds without one, and events feeds
+	events   int                // of all, how many want state_changed events
+	special  map[*Feed]struct{} // overview, area, registry and status feeds
+	changed  map[*area]struct{} // whose summaries may differ from what was sent
+	layout   bool               // the index must be built anew
+
+	watch  func() // ends the watch
+	quit   chan struct{}
+	done   chan struct{}
+	closed sync.Once
+}
+
+// New begins to follow a home. The error is CodeNotFound. Stop ends it.
+func New(live concord.Live, home int64, o Options) (*Hub, error) {
+	h := &Hub{
+		live: live, home: home, log: o.Logger, every: o.SummariesEvery, inbox: newInbox(),
+		byEntity: map[string][]*Feed{}, all: map[*Feed]struct{}{}, special: map[*Feed]struct{}{},
+		changed: map[*area]struct{}{},
+		quit:    make(chan struct{}), done: make(chan struct{}),
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.every == 0 {
+		h.every = 500 * time.Millisecond
+	}
+	if err := h.begin(); err != nil {
+		return nil, err
+	}
+	go h.loop()
+	return h, nil
+}
+
+// begin reads the home as it stands and watches it from there.
+func (h *Hub) begin() error {
+	status, err := h.live.Home(h.home)
+	if err != nil {
+		return err
+	}
+	now, stop, err := h.live.Watch(h.home, h.inbox)
+	if err != nil {
+		return err
+	}
+	registry, err := h.live.Registry(h.home) // after Watch: a later one comes through the inbox
+	if err != nil {
+		stop()
+		return err
+	}
+	states := make(map[string]*concord.State, len(now))
+	for _, st := range now {
+		states[st.EntityID] = st
+	}
+	index := buildIndex(registry, states)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watch, h.states, h.index, h.status = stop, states, index, status
+	return nil
+}
+
+// Stop ends the hub and waits for it. Feeds get nothing more. It is safe twice.
+func (h *Hub) Stop() {
+	h.closed.Do(func() { close(h.quit) })
+	<-h.done
+}
+
+func (h *Hub) loop() {
+	defer close(h.done)
+	tick := time.NewTicker(h.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.quit:
+			h.watch()
+			return
+		case <-h.inbox.wake:
+			h.read(h.inbox.take())
+		case <-tick.C:
+			h.refresh()
+		}
+	}
+}
+
+// read takes in what came.
+func (h *Hub) read(m mail) {
+	if m.overflow {
+		h.reread()
+		return
+	}
+	var wake wakeList
+	for _, b := range m.batches {
+		h.apply(b, &wake)
+	}
+	h.mu.Lock()
+	if m.registry != nil {
+		h.rebuild(m.registry, &wake)
+	}
+	if m.status != nil {
+		h.status = *m.status
+		h.mark(&wake, func(f *Feed) bool { return f.kind == kindStatus })
+	}
+	h.mu.Unlock()
+	wake.run()
+}
+
+// reread takes the home's states anew, after changes had to be dropped.
+func (h *Hub) reread() {
+	h.log.Warn("screens fell behind the home, states are read anew", "home", h.home)
+	h.watch()
+	h.inbox.take()
+	if err := h.begin(); err != nil {
+		h.log.Warn("home cannot be followed any more", "home", h.home, "error", err)
+		h.watch = func() {}
+		return
+	}
+	var wake wakeList
+	h.mu.Lock()
+	h.mark(&wake, func(*Feed) bool { return true })
+	for f := range h.all {
+		f.fallBehind(&wake)
+	}
+	for _, list := range h.byEntity {
+		for _, f := range list {
+			f.fallBehind(&wake)
+		}
+	}
+	h.mu.Unlock()
+	wake.run()
+}
+
+// apply encodes the changes of a frame, each once, and hands them to the feeds
+// that show them.
+func (h *Hub) apply(b batch, wake *wakeList) {
+	records := make([]record, len(b.changes)) // one allocation; lives as long as a feed holds one of them
+	for i, c := range b.changes {
+		records[i] = encode(c, b.at)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.events > 0 {
+		for i, c := range b.changes {
+			records[i].event = encodeEvent(c)
+		}
+	}
+	for i, c := range b.changes {
+		r := &records[i]
+		h.store(c)
+		for _, f := range h.byEntity[c.EntityID] {
+			f.push(r, wake)
+		}
+		for f := range h.all {
+			f.push(r, wake)
+		}
+	}
+}
+
+// store keeps the state and the summary of its area.
+func (h *Hub) store(c concord.Change) {
+	if c.New == nil {
+		delete(h.states, c.EntityID)
+	} else {
+		h.states[c.EntityID] = c.New
+	}
+	p := h.index.places[c.EntityID]
+	if p == nil {
+		h.layout = h.layout || c.New != nil && h.index.registry.Entity(c.EntityID) == nil
+		return
+	}
+	switch {
+	case c.New == nil:
+		h.layout = h.layout || p.entry == nil
+	case c.Old == nil || !c.Old.Available() && p.dc == "" || nameChanged(c.Old.Attributes, c.New.Attributes):
+		name, dc := fullName(p.entry, c.New, c.EntityID), deviceClass(p.entry, c.New)
+		h.layout = h.layout || name != p.name || dc != p.dc
+	}
+	if p.update(c.New) {
+		h.changed[p.area] = struct{}{}
+	}
+}
+
+// rebuild lays the home out anew and has every screen told. The lock is held.
+func (h *Hub) rebuild(r *concord.Registry, wake *wakeList) {
+	h.index, h.layout = buildIndex(r, h.states), false
+	clear(h.changed)
+	h.mark(wake, func(f *Feed) bool { return f.kind != kindStatus })
+}
+
+// refresh sends the summaries that changed.
+func (h *Hub) refresh() {
+	var wake wakeList
+	h.mu.Lock()
+	if h.layout {
+		h.rebuild(h.index.registry, &wake)
+	}
+	for a := range h.changed {
+		if rendered := a.sum.render(); string(rendered) != string(a.rendered) {
+			a.rendered = rendered
+			h.markSummary(a.id, &wake)
+		}
+	}
+	clear(h.changed)
+	h.mu.Unlock()
+	wake.run()
+}
+
+func (h *Hub) markSummary(areaID string, wake *wakeList) {
+	for f := range h.special {
+		if f.kind == kindOverview && !f.full {
+			f.areas[areaID] = struct{}{}
+			wake.add(f)
+		}
+	}
+}
+
+// mark has the special feeds that match send everything again.
+func (h *Hub) mark(wake *wakeList, match func(*Feed) bool) {
+	for f := range h.special {
+		if match(f) {
+			f.full = true
+			wake.add(f)
+		}
+	}
+}
+
+// summaryOf is an area's summary, encoded. The lock is held.
+func (h *Hub) summaryOf(a *area) json.RawMessage {
+	if a.rendered == nil {
+		a.rendered = a.sum.render()
+	}
+	return a.rendered
+}
+
+// wakeList collects the feeds that have something to send, so that they are
+// told after the lock is released.
+type wakeList struct{ feeds []*Feed }
+
+func (w *wakeList) add(f *Feed) {
+	if !f.awake {
+		f.awake = true
+		w.feeds = append(w.feeds, f)
+	}
+}
+
+func (w *wakeList) run() {
+	for _, f := range w.feeds {
+		f.wake()
+	}
+}
+
+// record is one change, encoded once for all feeds.
+type record struct {
+	entityID string
+	kind     byte            // 'a', 'c' or 'r', as in the protocol
+	body     []byte          // "entity":{…}; for 'r' the quoted entity id
+	event    json.RawMessage // the state_changed event; nil when nobody wants it
+	at       time.Time
+}
+
+func encode(c concord.Change, at time.Time) record {
+	r := record{entityID: c.EntityID, at: at}
+	switch {
+	case c.New == nil:
+		id, _ := json.Marshal(c.EntityID) // a text can always be encoded
+		r.kind, r.body = 'r', id
+	case c.Old == nil:
+		st := toHass(c.New)
+		r.kind, r.body = 'a', hass.AppendCompressed(nil, &st)
+	default:
+		from, to := toHass(c.Old), toHass(c.New)
+		r.kind, r.body = 'c', hass.AppendDiffRecord(make([]byte, 0, 160), &from, &to)
+	}
+	return r
+}
+
+func toHass(s *concord.State) hass.State {
+	return hass.State{
+		EntityID: s.EntityID, State: s.State, Attributes: s.Attributes, LastChanged: s.LastChanged, LastUpdated: s.LastUpdated,
+		Context: hass.Context{ID: s.Context.ID, ParentID: s.Context.ParentID, UserID: s.Context.UserID},
+	}
+}
+
+// AppendState appends the full form of a state, as get_states has it.
+func AppendState(b []byte, s *concord.State) []byte {
+	st := toHass(s)
+	return hass.AppendState(b, &st)
+}
+
+// encodeEvent is Home Assistant's state_changed event.
+func encodeEvent(c concord.Change) json.RawMessage {
+	id, _ := json.Marshal(c.EntityID) // a text can always be encoded
+	b := append([]byte(`{"event_type":"state_changed","data":{"entity_id":`), id...)
+	b = appendOrNull(append(b, `,"old_state":`...), c.Old)
+	b = appendOrNull(append(b, `,"new_state":`...), c.New)
+	cause := c.New
+	if cause == nil {
+		cause = c.Old
+	}
+	b = append(b, `},"origin":"LOCAL","time_fired":"`...)
+	b = cause.LastUpdated.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000+00:00")
+	context, _ := json.Marshal(struct {
+		ID       string  `json:"id"`
+		ParentID *string `json:"parent_id"`
+		UserID   *string `json:"user_id"`
+	}{cause.Context.ID, orNil(cause.Context.ParentID), orNil(cause.Context.UserID)})
+	return append(append(append(b, `","context":`...), context...), '}')
+}
+
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func appendOrNull(b []byte, s *concord.State) []byte {
+	if s == nil {
+		return append(b, "null"...)
+	}
+	return AppendState(b, s)
+}

@@ -1,0 +1,148 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/concord-home/concord/hass/server"
+	"github.com/concord-home/concord/internal/web/hub"
+	"github.com/concord-home/concord/internal/web/signin"
+)
+
+// screen is one WebSocket connection: a browser's page, or a program.
+type screen struct {
+	server   *Server
+	flow     *flow
+	identity signin.Identity
+	session  *server.Session
+	id       string // correlation id
+
+	mu    sync.Mutex
+	feeds map[int64]*hub.Feed // by subscription id
+	ready []int64             // subscriptions whose feed has something
+	wake  chan struct{}
+}
+
+// subscribe makes the command with this id a subscription of the feed that open
+// returns, and answers the command before the first event.
+func (c *screen) subscribe(s *server.Session, id int64, open func(wake func()) *hub.Feed) {
+	s.Result(id, nil)
+	feed := open(func() { c.wakeFeed(id) })
+	c.mu.Lock()
+	c.feeds[id] = feed
+	c.mu.Unlock()
+	c.server.ws.subscriptions.Inc()
+	s.OnUnsubscribe(id, func() {
+		feed.Close()
+		c.mu.Lock()
+		delete(c.feeds, id)
+		c.mu.Unlock()
+		c.server.ws.subscriptions.Dec()
+		c.server.ws.resyncs.Add(float64(feed.Resyncs()))
+	})
+	c.signal() // a feed may have woken before it was known here
+}
+
+// wakeFeed is called by the hub; it must not block.
+func (c *screen) wakeFeed(id int64) {
+	c.mu.Lock()
+	c.ready = append(c.ready, id)
+	c.mu.Unlock()
+	c.signal()
+}
+
+func (c *screen) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// validEvery is how often a connection asks whether its session still holds.
+const validEvery = time.Minute
+
+// pump sends what the feeds have until the connection ends.
+func (c *screen) pump(ctx context.Context) {
+	tick := time.NewTicker(validEvery)
+	defer tick.Stop()
+	var buf []byte
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if !c.server.sessions.Valid(c.identity.Session.TokenHash) {
+				c.flow.Close()
+				return
+			}
+		case <-c.wake:
+			buf = c.sendReady(ctx, buf)
+		}
+	}
+}
+
+// sendReady sends everything that the ready feeds have.
+func (c *screen) sendReady(ctx context.Context, buf []byte) []byte {
+	for {
+		id, feed := c.nextReady()
+		if feed == nil {
+			return buf
+		}
+		buf = c.sendFeed(ctx, id, feed, buf)
+	}
+}
+
+// nextReady takes the next ready feed off the list. One that is not known yet
+// stays: subscribe signals when it is.
+func (c *screen) nextReady() (int64, *hub.Feed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, id := range c.ready {
+		if feed := c.feeds[id]; feed != nil {
+			c.ready = slices.Delete(c.ready, i, i+1)
+			return id, feed
+		}
+	}
+	if len(c.ready) > 64 {
+		c.ready = nil // of subscriptions that ended
+	}
+	return 0, nil
+}
+
+// keepBuffer is the largest buffer that a screen keeps for its next event.
+const keepBuffer = 64 << 10
+
+func (c *screen) sendFeed(ctx context.Context, id int64, feed *hub.Feed, buf []byte) []byte {
+	m := c.server.ws
+	for {
+		if c.flow.wait(ctx) != nil {
+			return buf
+		}
+		event, more, err := feed.Next(buf[:0])
+		if errors.Is(err, hub.ErrBehind) {
+			m.dropped.WithLabelValues("behind").Inc()
+			c.flow.Close()
+			return nil
+		}
+		if err != nil {
+			c.server.Logger.Error("screen cannot be told", "correlation_id", c.id, "error", err)
+		}
+		if !more {
+			return buf
+		}
+		if !c.session.SendEvent(id, event) {
+			return nil
+		}
+		m.events.Inc()
+		if at := feed.Oldest(); !at.IsZero() {
+			m.delay.Observe(time.Since(at).Seconds())
+		}
+		m.bytes.Add(float64(c.flow.sent()))
+		if buf = event; cap(buf) > keepBuffer {
+			buf = nil
+		}
+	}
+}
