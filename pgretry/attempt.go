@@ -38,7 +38,8 @@ func (c *call) transaction(ctx context.Context, db DB) failure {
 		ctx, cancel = context.WithTimeout(ctx, c.policy.AttemptTimeout)
 		defer cancel()
 	}
-	tx, err := db.BeginTx(ctx, c.policy.txOptions())
+	m := c.newMarker(ctx)
+	tx, err := db.BeginTx(ctx, c.policy.txOptions(m))
 	if err != nil {
 		return failure{Attempt: Attempt{Stage: StageBegin, Err: err}, ended: ctx.Err() != nil}
 	}
@@ -48,8 +49,8 @@ func (c *call) transaction(ctx context.Context, db DB) failure {
 		f.ended = ctx.Err() != nil
 		return f
 	}
-	if err := c.commit(outer, ctx, tx); err != nil {
-		return failure{Attempt: Attempt{Stage: StageCommit, Err: err}}
+	if err := c.commit(outer, tx); err != nil {
+		return c.settle(outer, m, failure{Attempt: Attempt{Stage: StageCommit, Err: err}})
 	}
 	return failure{}
 }
@@ -104,15 +105,20 @@ func (c *call) rollback(ctx context.Context, tx pgx.Tx) {
 	_ = tx.Rollback(ctx) // pgx closes a connection that cannot roll back, which rolls back
 }
 
-// commit sends COMMIT, and waits for the answer up to the policy's grace after the call's context has ended: an answer
-// that nobody waits for leaves an unknown outcome.
-func (c *call) commit(outer, ctx context.Context, tx pgx.Tx) error {
-	patient, cancel := context.WithCancel(context.WithoutCancel(ctx))
+// commit sends COMMIT, and waits for the answer a little longer than the context: an answer that nobody waits for
+// leaves an unknown outcome.
+func (c *call) commit(ctx context.Context, tx pgx.Tx) error {
+	ctx, cancel := c.patient(ctx)
 	defer cancel()
-	stop := context.AfterFunc(outer, func() {
+	return tx.Commit(ctx)
+}
+
+// patient returns a context that ends the policy's grace after ctx.
+func (c *call) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
 		timer := time.AfterFunc(c.policy.Grace, cancel)
-		context.AfterFunc(patient, func() { timer.Stop() })
+		context.AfterFunc(longer, func() { timer.Stop() })
 	})
-	defer stop()
-	return tx.Commit(patient)
+	return longer, func() { stop(); cancel() }
 }

@@ -23,6 +23,9 @@ const (
 	adminShutdown         = "57P01"
 	crashShutdown         = "57P02"
 	cannotConnectNow      = "57P03"
+	undefinedTable        = "42P01"
+	undefinedColumn       = "42703"
+	insufficientPrivilege = "42501"
 	connectionExceptions  = "08"
 	sqlstateClassLen      = 2
 	severityFatal         = "FATAL"
@@ -46,12 +49,18 @@ const (
 
 // classify judges the error that aborted an attempt.
 func (p Policy) classify(stage Stage, err error) verdict {
+	switch {
+	case err == errStorm:
+		return conflict
+	case errors.Is(err, errVoid):
+		return broken
+	case errors.Is(err, errMarker):
+		return optional
+	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return p.classifyServer(stage, pgErr)
 	}
 	switch {
-	case err == errStorm:
-		return conflict
 	case stage == StageCommit && errors.Is(err, pgx.ErrTxCommitRollback):
 		return fatal
 	case stage == StageCommit:

@@ -34,6 +34,7 @@ type Runner struct {
 	policy  Policy
 	gates   gates
 	flights flights
+	markers markerTables
 }
 
 var shared = New()

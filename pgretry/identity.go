@@ -15,32 +15,41 @@ type databaseID struct {
 	port           uint16
 }
 
-func identify(c *pgx.ConnConfig) databaseID {
-	return databaseID{host: c.Host, port: c.Port, database: c.Database}
+// roleID is a database as one role sees it.
+type roleID struct {
+	databaseID
+	user string
 }
 
-// poolIDs spares the copy of a pool's configuration on each call.
-var poolIDs sync.Map // of weak.Pointer[pgxpool.Pool] to databaseID
+func roleOf(c *pgx.ConnConfig) roleID {
+	return roleID{databaseID{host: c.Host, port: c.Port, database: c.Database}, c.User}
+}
 
-// identity is zero for a DB that does not tell where it leads.
-func identity(db DB) databaseID {
+// identity tells which database db leads to.
+func identity(db DB) databaseID { return identify(db).databaseID }
+
+// poolIDs spares the copy of a pool's configuration on each call.
+var poolIDs sync.Map // of weak.Pointer[pgxpool.Pool] to roleID
+
+// identify returns zero for a DB that does not tell where it leads.
+func identify(db DB) roleID {
 	switch db := db.(type) {
 	case *pgxpool.Pool:
 		return identityOfPool(db)
 	case interface{ Config() *pgx.ConnConfig }:
-		return identify(db.Config())
+		return roleOf(db.Config())
 	case interface{ Unwrap() DB }:
-		return identity(db.Unwrap())
+		return identify(db.Unwrap())
 	}
-	return databaseID{}
+	return roleID{}
 }
 
-func identityOfPool(pool *pgxpool.Pool) databaseID {
+func identityOfPool(pool *pgxpool.Pool) roleID {
 	key := weak.Make(pool)
 	if id, ok := poolIDs.Load(key); ok {
-		return id.(databaseID)
+		return id.(roleID)
 	}
-	id := identify(pool.Config().ConnConfig)
+	id := roleOf(pool.Config().ConnConfig)
 	poolIDs.Store(key, id)
 	runtime.AddCleanup(pool, func(k weak.Pointer[pgxpool.Pool]) { poolIDs.Delete(k) }, key)
 	return id

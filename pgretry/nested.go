@@ -25,7 +25,7 @@ func withinCall(ctx context.Context, db DB, conn *pgx.Conn) context.Context {
 func isNested(ctx context.Context, db DB) bool {
 	w, _ := ctx.Value(withinKey{}).(*within)
 	for ; w != nil; w = w.outer {
-		if sameDB(w.db, db) || identify(w.conn.Config()) == identity(db) {
+		if sameDB(w.db, db) || roleOf(w.conn.Config()).databaseID == identity(db) {
 			return true
 		}
 	}

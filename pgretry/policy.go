@@ -67,6 +67,10 @@ type Policy struct {
 	// zero means [DefaultGrace].
 	Grace time.Duration
 
+	// NoMarker leaves no marker row where [MarkerMigration] made the table: a COMMIT whose answer is lost then ends in
+	// [ErrCommitUnknown].
+	NoMarker bool
+
 	// Observers see every failed attempt and every end.
 	Observers []Observer
 }
@@ -114,6 +118,9 @@ func WithKey(key string) Option { return func(p *Policy) { p.Key = key } }
 // WithWeight sets [Policy.Weight].
 func WithWeight(weight float64) Option { return func(p *Policy) { p.Weight = weight } }
 
+// WithoutMarker sets [Policy.NoMarker].
+func WithoutMarker() Option { return func(p *Policy) { p.NoMarker = true } }
+
 // WithObserver adds observers to [Policy.Observers].
 func WithObserver(observers ...Observer) Option {
 	return func(p *Policy) { p.Observers = append(slices.Clip(p.Observers), observers...) }
@@ -153,8 +160,12 @@ func or[T comparable](field *T, value T) {
 
 func uniform(bound time.Duration) time.Duration { return rand.N(bound + 1) }
 
-func (p Policy) txOptions() pgx.TxOptions {
-	return pgx.TxOptions{IsoLevel: p.IsoLevel, AccessMode: p.AccessMode, DeferrableMode: p.DeferrableMode}
+func (p Policy) txOptions(m *marker) pgx.TxOptions {
+	opts := pgx.TxOptions{IsoLevel: p.IsoLevel, AccessMode: p.AccessMode, DeferrableMode: p.DeferrableMode}
+	if m != nil {
+		opts.CommitQuery = m.commitQuery()
+	}
+	return opts
 }
 
 // wait is the pause after n failed attempts.

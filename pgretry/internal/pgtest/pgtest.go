@@ -9,9 +9,14 @@ package pgtest
 import (
 	"flag"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
 )
 
 // EnvURL names a server to use instead of a private one. The role must be a superuser.
@@ -58,4 +63,12 @@ func start() {
 		return
 	}
 	server.url = server.cluster.URL()
+}
+
+// Addr returns the host and port of the package's server.
+func Addr(tb testing.TB) string {
+	tb.Helper()
+	config, err := pgx.ParseConfig(URL(tb))
+	require.NoError(tb, err)
+	return net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
 }

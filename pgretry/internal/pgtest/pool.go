@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 )
@@ -50,4 +51,15 @@ func Exec(tb testing.TB, pool *pgxpool.Pool, statements ...string) {
 		_, err := pool.Exec(context.Background(), sql)
 		require.NoError(tb, err, sql)
 	}
+}
+
+// Reconnect replaces conn by a connection to the cluster, once that accepts one.
+func (c *Cluster) Reconnect(tb testing.TB, conn **pgx.Conn) {
+	tb.Helper()
+	_ = (*conn).Close(context.Background())
+	require.NoError(tb, c.await())
+	next, err := pgx.Connect(context.Background(), c.URL())
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = next.Close(context.Background()) })
+	*conn = next
 }

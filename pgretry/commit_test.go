@@ -1,0 +1,252 @@
+package pgretry_test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/pgretry"
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
+)
+
+// throughProxy returns a direct pool on a counter table, and one on the same table through a proxy.
+func throughProxy(t *testing.T) (direct, proxied *pgxpool.Pool, proxy *pgtest.Proxy) {
+	t.Helper()
+	direct = counters(t, 1)
+	config := direct.Config()
+	proxy = pgtest.NewProxy(t, pgtest.Addr(t))
+	config.ConnConfig.Host, config.ConnConfig.Port = "127.0.0.1", uint16(proxy.Addr().Port)
+	proxied, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(proxied.Close)
+	return direct, proxied, proxy
+}
+
+func TestCommitCutAtEveryByte(t *testing.T) {
+	t.Parallel()
+	// each runs one increment per byte of the exchange, cut there, and returns what the calls returned.
+	each := func(t *testing.T, pool *pgxpool.Pool, proxy *pgtest.Proxy, answer bool) (errs []error) {
+		t.Helper()
+		runner := pgretry.New(pgretry.WithBackoff(time.Millisecond, time.Millisecond))
+		for n := 0; ; n++ {
+			armed := false
+			err := runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+				if err := increment(ctx, tx, 1); err != nil {
+					return err
+				}
+				if !armed {
+					proxy.Arm(pgtest.Cut{Answer: answer, After: n})
+					armed = true
+				}
+				return nil
+			})
+			errs = append(errs, err)
+			if proxy.Disarm() {
+				return errs // the exchange is shorter than n
+			}
+		}
+	}
+	for name, answer := range map[string]bool{"Question": false, "Answer": true} {
+		t.Run(name+"WithMarker", func(t *testing.T) {
+			t.Parallel()
+			direct, proxied, proxy := throughProxy(t)
+			pgtest.Exec(t, direct, pgretry.MarkerMigration)
+			errs := each(t, proxied, proxy, answer)
+			require.Greater(t, len(errs), 20)
+			for n, err := range errs {
+				require.NoError(t, err, "cut after %d bytes", n)
+			}
+			require.Equal(t, len(errs), value(t, direct, 1))
+		})
+		t.Run(name+"WithoutMarker", func(t *testing.T) {
+			t.Parallel()
+			direct, proxied, proxy := throughProxy(t)
+			reported := 0
+			errs := each(t, proxied, proxy, answer)
+			for n, err := range errs {
+				if err != nil {
+					require.ErrorIs(t, err, pgretry.ErrCommitUnknown, "cut after %d bytes", n)
+				} else {
+					reported++
+				}
+			}
+			applied := value(t, direct, 1)
+			require.GreaterOrEqual(t, applied, reported)
+			require.LessOrEqual(t, applied, len(errs))
+			require.Less(t, reported, len(errs))
+		})
+	}
+}
+
+// TestBackendDiesInCommit ends the backend while COMMIT waits: in a deferred trigger, which is before the commit
+// record, or for a standby that never answers, which is after it.
+func TestBackendDiesInCommit(t *testing.T) {
+	t.Parallel()
+	pgtest.URL(t)
+	cluster, err := pgtest.Start()
+	require.NoError(t, err)
+	t.Cleanup(cluster.Stop)
+	pool := pgtest.PoolOf(t, cluster.URL(), 4)
+	pgtest.Exec(t, pool, pgretry.MarkerMigration,
+		`create table counter (id int primary key, n int not null)`,
+		`insert into counter values (1, 0)`,
+		`create function wait() returns trigger language plpgsql as $$ begin
+			perform pg_advisory_xact_lock_shared(1); return null; end $$`,
+		`create constraint trigger wait after update on counter deferrable initially deferred
+			for each row execute function wait()`)
+	admin, err := pgx.Connect(t.Context(), cluster.URL())
+	require.NoError(t, err)
+	cluster.Reconnect(t, &admin)
+
+	total := 0
+	for _, death := range []string{"terminate", "kill"} {
+		for _, stage := range []string{"before", "after"} {
+			t.Run(death+" "+stage+" the commit record", func(t *testing.T) {
+				runs, pid := 0, make(chan uint32, 4)
+				done := make(chan error, 1)
+				hold(t, admin, stage)
+				go func() {
+					done <- pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+						runs++
+						pid <- tx.Conn().PgConn().PID()
+						return increment(ctx, tx, 1)
+					})
+				}()
+				victim := <-pid
+				awaitCommit(t, admin, victim)
+				if death == "kill" {
+					let(t, admin, stage, false)
+					require.NoError(t, syscall.Kill(int(victim), syscall.SIGKILL))
+					eventually(t, func() bool { return admin.Ping(t.Context()) != nil })
+					cluster.Reconnect(t, &admin)
+				} else {
+					_, err := admin.Exec(t.Context(), `select pg_terminate_backend($1)`, victim)
+					require.NoError(t, err)
+					let(t, admin, stage, true)
+				}
+				require.NoError(t, <-done)
+				total++
+				require.Equal(t, total, value(t, pool, 1))
+				require.Equal(t, map[string]int{"before": 2, "after": 1}[stage], runs)
+			})
+		}
+	}
+}
+
+// hold makes the next COMMIT wait before or after its commit record.
+func hold(t *testing.T, admin *pgx.Conn, stage string) {
+	t.Helper()
+	if stage == "before" {
+		_, err := admin.Exec(t.Context(), `select pg_advisory_lock(1)`)
+		require.NoError(t, err)
+		return
+	}
+	_, err := admin.Exec(t.Context(), `alter system set synchronous_standby_names = 'nobody'`)
+	require.NoError(t, err)
+	reload(t, admin, "nobody")
+}
+
+// let ends what hold began; for a server about to crash it leaves the settings for the restart.
+func let(t *testing.T, admin *pgx.Conn, stage string, now bool) {
+	t.Helper()
+	switch {
+	case stage == "after":
+		_, err := admin.Exec(t.Context(), `alter system reset synchronous_standby_names`)
+		require.NoError(t, err)
+		if now {
+			reload(t, admin, "")
+		}
+	case now:
+		_, err := admin.Exec(t.Context(), `select pg_advisory_unlock(1)`)
+		require.NoError(t, err)
+	}
+}
+
+func reload(t *testing.T, admin *pgx.Conn, want string) {
+	t.Helper()
+	_, err := admin.Exec(t.Context(), `select pg_reload_conf()`)
+	require.NoError(t, err)
+	eventually(t, func() (ok bool) {
+		err := admin.QueryRow(t.Context(), `select current_setting('synchronous_standby_names') = $1`, want).Scan(&ok)
+		return err == nil && ok
+	})
+}
+
+func awaitCommit(t *testing.T, admin *pgx.Conn, pid uint32) {
+	t.Helper()
+	eventually(t, func() (ok bool) {
+		err := admin.QueryRow(t.Context(), `select wait_event is not null and query like '%commit%' and wait_event <> 'ClientRead'
+			from pg_stat_activity where pid = $1`, pid).Scan(&ok)
+		return err == nil && ok
+	})
+}
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)
+}
+
+func TestMarkers(t *testing.T) {
+	t.Parallel()
+	setup := func(t *testing.T) (*pgxpool.Pool, *pgretry.Runner) {
+		t.Helper()
+		pool := counters(t, 1)
+		pgtest.Exec(t, pool, pgretry.MarkerMigration)
+		return pool, pgretry.New()
+	}
+	count := func(t *testing.T, pool *pgxpool.Pool) (n int) {
+		t.Helper()
+		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pgretry_commit`).Scan(&n))
+		return n
+	}
+	add := func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
+	t.Run("OnlyTransactionsThatWroteLeaveOne", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		look := func(ctx context.Context, tx pgx.Tx) error { _, err := tx.Exec(ctx, `select 1`); return err }
+		require.NoError(t, runner.Do(t.Context(), pool, add))
+		require.NoError(t, runner.Do(t.Context(), pool, look))
+		require.NoError(t, runner.Do(t.Context(), pool, look, pgretry.WithReadOnly()))
+		require.NoError(t, runner.Do(t.Context(), pool, add, pgretry.WithoutMarker()))
+		require.Equal(t, 1, count(t, pool))
+	})
+	t.Run("PurgeRemovesOldOnes", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		require.NoError(t, runner.Do(t.Context(), pool, add))
+		n, err := pgretry.PurgeMarkers(t.Context(), pool, time.Hour)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		n, err = pgretry.PurgeMarkers(t.Context(), pool, 0)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, n)
+	})
+	t.Run("ADroppedTableIsNoticed", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		require.NoError(t, runner.Do(t.Context(), pool, add))
+		pgtest.Exec(t, pool, pgretry.MarkerMigrationDown)
+		require.NoError(t, runner.Do(t.Context(), pool, add))
+		require.Equal(t, 2, value(t, pool, 1))
+	})
+	t.Run("AnErrorOfCommitIsTheTransactionsOwn", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		pgtest.Exec(t, pool, `create table once (id int unique deferrable initially deferred)`)
+		err := runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `insert into once values (1), (1)`)
+			return err
+		})
+		var e *pgretry.Error
+		require.True(t, errors.As(err, &e))
+		require.Equal(t, "23505", e.SQLSTATE)
+		require.Equal(t, pgretry.StageCommit, e.History[0].Stage)
+		require.Equal(t, 1, e.Attempts)
+	})
+}

@@ -1,0 +1,137 @@
+package pgretry
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// MarkerMigration creates the table that lets [Do] find out whether a COMMIT took effect whose answer was lost. Run it
+// once, in a schema of the search_path; it may run again. Roles that use pgretry need SELECT, INSERT and UPDATE on it.
+//
+// Where the table exists, every transaction that writes leaves a row in it, sent together with COMMIT, so that it costs
+// no round trip. [PurgeMarkers] removes old rows.
+const MarkerMigration = `create table if not exists pgretry_commit (
+	id uuid primary key,
+	-- True in a row that says "rolled back": its transaction can no longer commit.
+	void boolean not null default false,
+	at timestamptz not null default now()
+)`
+
+// MarkerMigrationDown removes what [MarkerMigration] made.
+const MarkerMigrationDown = `drop table if exists pgretry_commit`
+
+// PurgeMarkers deletes markers older than age and returns how many there were. An age of an hour is ample: a marker is
+// needed for as long as [Policy.MaxElapsed] at most. A database without the table has none.
+func PurgeMarkers(ctx context.Context, db DB, age time.Duration) (n int64, err error) {
+	m, err := findMarkers(ctx, db)
+	if err != nil || m.table == "" {
+		return 0, err
+	}
+	err = Do(ctx, db, func(ctx context.Context, tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `delete from `+m.table+` where at < now() - $1::interval`, age)
+		n = tag.RowsAffected()
+		return err
+	}, WithName("pgretry: purge markers"), WithIsolation(pgx.ReadCommitted))
+	return n, err
+}
+
+// absentFor is how long a database is taken to have no marker table before looking again.
+const absentFor = time.Minute
+
+// markers is what is known of one role's marker table.
+type markers struct {
+	table string // qualified and quoted; empty when absent
+	found time.Time
+}
+
+// markerTables remembers which databases have a marker table.
+type markerTables struct {
+	mu    sync.Mutex
+	known map[roleID]markers
+}
+
+// of returns the marker table of db, "" for none. It looks once.
+func (mt *markerTables) of(ctx context.Context, db DB) string {
+	id := identify(db)
+	mt.mu.Lock()
+	m, ok := mt.known[id]
+	mt.mu.Unlock()
+	if ok && (m.table != "" || time.Since(m.found) < absentFor) {
+		return m.table
+	}
+	m, err := findMarkers(ctx, db)
+	if err != nil {
+		return "" // the transaction itself will tell
+	}
+	mt.mu.Lock()
+	defer mt.mu.Unlock()
+	if mt.known == nil {
+		mt.known = map[roleID]markers{}
+	}
+	mt.known[id] = m
+	return m.table
+}
+
+func (mt *markerTables) forget(db DB) {
+	mt.mu.Lock()
+	defer mt.mu.Unlock()
+	delete(mt.known, identify(db))
+}
+
+func findMarkers(ctx context.Context, db DB) (m markers, err error) {
+	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	m.found = time.Now()
+	err = tx.QueryRow(ctx, `select coalesce((
+		select quote_ident(nspname) || '.' || quote_ident(relname)
+		from pg_class c join pg_namespace n on n.oid = relnamespace
+		where c.oid = to_regclass('pgretry_commit') and has_table_privilege(c.oid, 'select')
+			and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update')), '')`).Scan(&m.table)
+	return m, err
+}
+
+// marker is the row that one attempt leaves behind when it commits.
+type marker struct {
+	table, id string
+}
+
+// newMarker returns nil where none is wanted or the table is absent.
+func (c *call) newMarker(ctx context.Context) *marker {
+	if c.policy.NoMarker || c.policy.AccessMode == pgx.ReadOnly {
+		return nil
+	}
+	table := c.runner.markers.of(ctx, c.db)
+	if table == "" {
+		return nil
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	return &marker{table: table, id: fmt.Sprintf("%x", b)}
+}
+
+// commitQuery inserts the marker and commits, in one message. A transaction that wrote nothing leaves no marker: there
+// is nothing to apply twice, and its COMMIT need not wait for the disk.
+func (m *marker) commitQuery() string {
+	return fmt.Sprintf(`insert into %s (id) select '%s' where pg_current_xact_id_if_assigned() is not null; commit`, m.table, m.id)
+}
+
+// outcome tells whether the transaction committed. It waits while that is open. When it says no, the transaction can
+// no longer commit, even if the server has yet to read the COMMIT: the marker's id is taken.
+func (m *marker) outcome(ctx context.Context, db DB) (committed bool, err error) {
+	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		var void bool
+		err := tx.QueryRow(ctx, fmt.Sprintf(`insert into %s as m (id, void) values ('%s', true)
+			on conflict (id) do update set void = m.void returning void`, m.table, m.id)).Scan(&void)
+		committed = !void
+		return err
+	})
+	return committed, err
+}
