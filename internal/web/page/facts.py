@@ -46,6 +46,21 @@ def icons(wheel):
     return table
 
 
+def platforms(wheel):
+    """{integration: {domain: {translation key: [default, {state: icon}]}}}"""
+    table = {}
+    for path in wheel.namelist():
+        parts = path.split("/")
+        if len(parts) != 4 or parts[3] != "icons.json":
+            continue
+        for domain, keys in (json.loads(wheel.read(path)).get("entity") or {}).items():
+            for key, entry in keys.items():
+                states = {s: i.removeprefix("mdi:") for s, i in entry.get("state", {}).items()}
+                default = entry.get("default", "").removeprefix("mdi:")
+                table.setdefault(parts[2], {}).setdefault(domain, {})[key] = [default, states] if states else [default]
+    return table
+
+
 def texts(wheel, language):
     """{"domain" or "domain.class" or "domain:attribute": {state: text}}"""
     table = {}
@@ -71,6 +86,7 @@ def write(path, value):
 def main():
     wheel = zipfile.ZipFile(sys.argv[1])
     write(HERE / "facts" / "icons.json", icons(wheel))
+    write(HERE / "facts" / "platforms.json", platforms(wheel))
     for language in LANGUAGES:
         write(HERE / "facts" / f"states.{language}.json", texts(wheel, language))
 

@@ -4,7 +4,7 @@ import { html, render, nothing } from "lit-html";
 import { connect, follow, onLink, link, outline, status, floorsWithAreas, touchAll, ask } from "./home.js";
 import { live, icon, onIcons } from "./ui.js";
 import { overview, area, areaIcon, reading } from "./views.js";
-import { loadLanguage, pickLanguage, t, ago, lang } from "./entity.js";
+import { loadLanguage, pickLanguage, t, ago, moment, lang } from "./entity.js";
 
 const at = (id) => document.getElementById(id);
 const main = at("main");
@@ -111,7 +111,7 @@ function trouble() {
   if (!outline.loaded && link.conn === null && Date.now() - link.since > 2500) return ["lan-disconnect", t("no_server")];
   if (outline.loaded && status.link === "auth_failed") return ["key-alert", t("home_auth_failed")];
   if (outline.loaded && status.link !== "connected") return ["home-alert-outline", t("lost_home", { age: ago(Date.now() - oldest()), error: status.error ?? "" })];
-  if (status.database?.up === false) return ["database-alert-outline", t("lost_database", { age: ago(status.database.since ?? status.at) })];
+  if (status.database?.up === false) return ["database-alert-outline", t("lost_database", { time: moment(status.database.since ?? status.at) })];
   return null;
 }
 

@@ -2,7 +2,7 @@
 import { html, nothing } from "lit-html";
 import { act, pending } from "./home.js";
 import { live, badge, tint, icon, toggleSwitch, slider, stepper, iconButton, choice, actionNote, flip, shown } from "./ui.js";
-import { t, domainOf, classOf, stateText, stateWord, className, attributeWord, isGone, isOn, unitOf, number, withUnit, percent } from "./entity.js";
+import { t, domainOf, classOf, stateText, stateWord, className, attributeWord, isGone, isOn, unitOf, colourOf, batteryIcon, number, withUnit, percent } from "./entity.js";
 
 const has = (st, bit) => ((st.attributes.supported_features ?? 0) & bit) !== 0;
 const near = (a, b, by) => a != null && Math.abs(a - b) <= by;
@@ -176,6 +176,14 @@ const readOnlyValue = new Set(["sensor", "binary_sensor", "person", "device_trac
 /** The name a row shows: what is left of it beside its device and area, else its class or domain. */
 export const nameOf = (e) => e.label || e.name || className(domainOf(e.id), e.dc) || e.full_name || e.id;
 
+/** A battery's charge in few pixels, for a device's heading. */
+export const battery = (id) =>
+  live(id, (st) => {
+    if (isGone(st)) return nothing;
+    const e = { id, dc: "battery", unit: "%" };
+    return html`<a class="batt ${colourOf(e, st) === "red" ? "low" : ""}" href="/entity/${id}" data-open=${id} title=${t("battery")}><span class="sr">${t("battery")}</span>${icon(batteryIcon(Number(st.state)))}${stateText(e, st)}</a>`;
+  });
+
 /** A row that keeps itself up to date. */
 export const row = (e) => live(e.id, drawRow, e);
 
@@ -186,10 +194,10 @@ function drawRow(st, e) {
   const valued = readOnlyValue.has(domain) || inline === nothing;
   const text = st ? stateText(e, st) : "";
   const two = st?.attributes.target_temp_low != null && st.attributes.target_temp_high != null;
-  return html`<div class="row ${valued ? "valued" : ""} ${wide.has(domain) ? "half" : ""} ${two ? "two" : ""} ${pending.has(e.id) ? "busy" : ""}" data-entity=${e.id} data-state=${st?.state ?? ""} style=${tint(e, st)}>
+  return html`<div class="row ${valued ? "valued" : ""} ${wide.has(domain) ? "half" : ""} ${two ? "two" : ""} ${pending.has(e.id) ? "busy" : ""}" data-entity=${e.id} data-state=${st?.state ?? ""} .style=${tint(e, st)}>
     ${badge(e, st, name, toggleOf(e, st))}
     <a class="nm" href="/entity/${e.id}" data-open=${e.id}><span class="n">${name}</span>${valued ? nothing : html`<span class="s">${text}</span>`}</a>
-    ${valued ? html`<span class="val ${isGone(st) ? "faint" : ""}">${text}</span>` : html`<div class="ct">${inline}</div>`}
+    ${valued ? html`<span class="val ${isGone(st) ? "faint" : ""}">${text}</span>` : html`<div class="ct">${e.battery && !wide.has(domain) ? battery(e.battery) : nothing}${inline}</div>`}
     ${actionNote(e.id)}
   </div>`;
 }

@@ -105,15 +105,15 @@ export function slider(id, key, { value, min = 0, max = 100, step = 1, label, te
   const fill = ((now - min) / (max - min || 1)) * 100;
   const input = (ev) => {
     draft(id, { [key]: Number(ev.target.value) });
-    ev.target.style.setProperty("--v", ((ev.target.value - min) / (max - min || 1)) * 100 + "%");
+    ev.target.style.setProperty("--v", (ev.target.value - min) / (max - min || 1));
+    ev.target.classList.toggle("zero", Number(ev.target.value) <= min;
     ev.target.setAttribute("aria-valuetext", text(Number(ev.target.value)));
-    ev.target.dataset.text = text(Number(ev.target.value));
   };
   const change = (ev) => {
     draft(id, null);
     send(Number(ev.target.value));
   };
-  return html`<input type="range" class="slider ${cls}" style="--v:${fill}%" .min=${String(min)} .max=${String(max)} .step=${String(step)}
+  return html`<input type="range" class="slider ${cls} ${now <= min ? "zero" : ""}" .style=${`--v:${fill / 100}`} .min=${String(min)} .max=${String(max)} .step=${String(step)}
     .value=${String(now)} aria-label=${label} aria-valuetext=${text(now)} ?disabled=${disabled} @input=${input} @change=${change} />`;
 }
 

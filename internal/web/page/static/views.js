@@ -2,8 +2,8 @@
 import { html, nothing } from "lit-html";
 import { outline, floorsWithAreas, subscribe, watch, act, states } from "./home.js";
 import { live, icon } from "./ui.js";
-import { row, nameOf } from "./controls.js";
-import { t, domainOf, number, stateText, batteryIcon, isGone, colourOf } from "./entity.js";
+import { row, nameOf, battery } from "./controls.js";
+import { t, domainOf, number } from "./entity.js";
 
 // ---- summaries ----------------------------------------------------------------------
 
@@ -53,10 +53,9 @@ function areaCard(area) {
     const s = (outline.areas.get(area.area_id) ?? area).s;
     const lit = (s.lights?.[0] ?? 0) > 0;
     return html`<article class="area card ${s.alert?.length ? "alarm" : ""}" data-area=${area.area_id}>
-      <div class="top"><span class="disc big ${lit ? "lit" : ""}">${icon(areaIcon(area))}</span>
-        <div class="air"><span class="temp">${reading(s.temp) ?? nothing}</span><span class="hum">${s.hum ? reading(s.hum) : nothing}</span></div></div>
-      <a class="go" href="/area/${area.area_id}"><span class="n">${area.name}</span></a>
-      <span class="s">${t("entities_n", { n: s.n })}</span>
+      <span class="disc big ${lit ? "lit" : ""}">${icon(areaIcon(area))}</span>
+      <a class="go" href="/area/${area.area_id}"><span class="n">${area.name}</span><span class="s">${t("entities_n", { n: s.n })}</span></a>
+      <div class="air"><span class="temp">${reading(s.temp) ?? nothing}</span><span class="hum">${s.hum ? reading(s.hum) : nothing}</span></div>
       <div class="chips">${chips(s, area.name)}</div>
     </article>`;
   });
@@ -174,8 +173,8 @@ function areaBody(data, n) {
 const rank = ["light", "switch", "input_boolean", "fan", "cover", "valve", "climate", "water_heater", "humidifier", "media_player", "lock", "alarm_control_panel", "vacuum", "lawn_mower", "number", "select", "button", "binary_sensor", "sensor"];
 const rankOf = (e) => ((rank.indexOf(domainOf(e.id)) + 1) || 16.5);
 const inOrder = (entities) => [...entities].sort((a, b) => rankOf(a) - rankOf(b));
-const twoLine = new Set(["sensor", "binary_sensor"]);
-const heightOf = (e) => (twoLine.has(domainOf(e.id)) ? 42 : 54);
+const reads = new Set(["sensor", "binary_sensor"]);
+const heightOf = (e) => (reads.has(domainOf(e.id)) ? 42 : 54);
 
 function withoutArea(name, areaName) {
   const rest = name.toLowerCase().startsWith(areaName?.toLowerCase() + " ") ? name.slice(areaName.length + 1) : name;
@@ -185,31 +184,26 @@ function withoutArea(name, areaName) {
 /** A device: its controls and readings, its battery in the heading, the rest folded away. */
 function deviceCard(device, areaName) {
   const name = withoutArea(device.name, areaName);
-  const main = inOrder(device.entities.filter((e) => !folded(e)));
+  const main = inOrder(device.entities.filter((e) => !folded(e) && e.id !== device.battery));
   const rest = inOrder(device.entities.filter((e) => folded(e) && e.id !== device.battery));
-  const rows = main.filter((e) => e.id !== device.battery);
-  const single = rows.length === 1 && (domainOf(rows[0].id) !== "sensor" || !rows[0].name || rows[0].name === device.name);
-  if (single) rows[0] = { ...rows[0], label: name };
-  const head = !single || device.battery != null;
-  const height = (head && !single ? 40 : 0) + rows.reduce((h, e) => h + heightOf(e), 0) + (rest.length ? 40 : 0);
-  const heading = html`<div class="dev"><h3>${name}</h3>${device.battery ? batteryOf(device.battery) : nothing}</div>`;
+  const face = faceOf(main, device);
+  const rows = face ? [{ ...face, label: name, battery: device.battery }, ...main.filter((e) => e !== face)] : main;
   return {
-    height,
+    height: (face ? 0 : 36) + rows.reduce((h, e) => h + heightOf(e), 0) + (rest.length ? 40 : 0),
     draw: () => html`<article class="card list" data-device=${device.id} aria-label=${name}>
-      ${single && !device.battery ? nothing : heading}
-      ${rows.map((e) => row(single && device.battery ? { ...e, label: e.name || undefined } : e))}
+      ${face ? nothing : html`<div class="dev"><h3>${name}</h3>${device.battery ? battery(device.battery) : nothing}</div>`}
+      ${rows.map((e) => row(e))}
       ${rest.length ? html`<details><summary>${icon("chevron-right")}<span>${t("more_n", { n: rest.length })}</span></summary>${rest.map((e) => row(e))}</details>` : nothing}
     </article>`,
   };
 }
 
-const batteryOf = (id) =>
-  live(id, (st) => {
-    if (isGone(st)) return nothing;
-    const e = { id, dc: "battery", unit: "%" };
-    const low = colourOf(e, st) === "red";
-    return html`<a class="batt ${low ? "low" : ""}" href="/entity/${id}" data-open=${id} title=${t("battery")}><span class="sr">${t("battery")}</span>${icon(batteryIcon(Number(st.state)))}${stateText(e, st)}</a>`;
-  });
+// The entity that is the device itself (a lamp, a lock) needs no heading above it.
+function faceOf(main, device) {
+  const own = main.find((e) => !e.name || e.name === device.name);
+  if (own && !(device.battery && reads.has(domainOf(own.id)))) return own;
+  return main.length === 1 && !device.battery && !reads.has(domainOf(main[0].id)) ? main[0] : undefined;
+}
 
 // Stand-alone entities stand together by what one does with them.
 const groupsOf = [
