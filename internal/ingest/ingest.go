@@ -1,0 +1,218 @@
+// Package ingest writes what homes said into the database.
+//
+// Each home has one writer: a goroutine that reads the home's batches from the
+// spool in order and commits them. It is the only part of Concord that writes
+// the rows of a home, so Concord never conflicts with itself; conflicts with
+// others are absorbed by the retries of the store.
+//
+// What a batch needs is committed together with its sequence in the spool. A
+// writer that is killed at any moment goes on behind the last commit: nothing
+// is lost and nothing is applied twice. While the database is away the writer
+// waits and tries again; the spool keeps what arrives.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/concord-home/concord"
+)
+
+const (
+	// maxRecords bounds the records of one transaction: long enough to be worth
+	// an fsync, short enough to lose little to a conflict.
+	maxRecords = 5_000
+	// discardEvery is how often written messages are removed from the spool.
+	discardEvery = 2 * time.Second
+
+	firstWait   = 100 * time.Millisecond
+	longestWait = 5 * time.Second
+	// alertShare of failed records in a reconciliation is worth an alert.
+	alertShare = 0.10
+)
+
+// Options of a [Writer]. Store, Spool and Home are required.
+type Options struct {
+	Home    int64
+	Store   concord.Store
+	Spool   concord.Spool
+	Syncs   *Syncs // who waits for reconciliations; nil when nobody does
+	Logger  *slog.Logger
+	Metrics *Metrics // nil counts nothing
+	// OnSync is told of each finished reconciliation; may be nil.
+	OnSync func(home int64, at time.Time)
+}
+
+// Writer writes one home's rows.
+type Writer struct {
+	Options
+	log       *slog.Logger
+	snapshot  *assembly
+	committed uint64
+	discarded uint64
+	lastPurge time.Time
+}
+
+// New returns a writer; Run it.
+func New(o Options) *Writer {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	if o.Syncs == nil {
+		o.Syncs = NewSyncs()
+	}
+	return &Writer{Options: o, log: o.Logger.With("home", o.Home)}
+}
+
+// Run writes until ctx ends.
+func (w *Writer) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		var reader concord.SpoolReader
+		err := w.retry(ctx, "open the spool", func() (err error) {
+			if w.committed, err = w.Store.SpoolPosition(ctx, w.Home); err != nil {
+				return err
+			}
+			reader, err = w.Spool.Consume(ctx, w.Home, w.committed)
+			return err
+		})
+		if err != nil {
+			return
+		}
+		w.snapshot = nil
+		w.consume(ctx, reader)
+		reader.Close()
+	}
+}
+
+func (w *Writer) consume(ctx context.Context, reader concord.SpoolReader) {
+	for {
+		wait, cancel := context.WithTimeout(ctx, discardEvery)
+		batches, err := reader.Next(wait, maxRecords)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			w.log.Warn("the spool cannot be read, opening it again", "error", err)
+			return
+		}
+		if w.write(ctx, batches) != nil {
+			return
+		}
+		w.discard(ctx)
+	}
+}
+
+// write commits batches in order; neighbouring events share a transaction. The
+// error is that of ctx.
+func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
+	var events []concord.Record
+	var seq uint64
+	flush := func() error {
+		if seq == 0 {
+			return nil
+		}
+		err := w.writeEvents(ctx, events, seq)
+		events, seq = nil, 0
+		return err
+	}
+	for i := range batches {
+		b := &batches[i]
+		if b.Err == nil && b.Kind == concord.BatchSnapshot {
+			if err := flush(); err != nil {
+				return err
+			}
+			if err := w.addSnapshot(ctx, b); err != nil {
+				return err
+			}
+			continue
+		}
+		if b.Err != nil {
+			if err := w.quarantineMessage(ctx, b); err != nil {
+				return err
+			}
+		}
+		events, seq = append(events, b.Records...), b.Seq
+	}
+	return flush()
+}
+
+func (w *Writer) writeEvents(ctx context.Context, events []concord.Record, seq uint64) error {
+	if w.snapshot != nil {
+		// Parts of a snapshot lie before these events and are not written yet. Moving
+		// the position past them is safe: a snapshot that is lost half-way in a crash is
+		// replaced by the one that every start takes.
+		w.log.Debug("events between the parts of a snapshot")
+	}
+	begin := time.Now()
+	var counts concord.EventCounts
+	err := w.retry(ctx, "write events", func() (err error) {
+		counts, err = w.Store.WriteEvents(ctx, w.Home, events, seq)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.committed = seq
+	w.Metrics.observeEvents(counts, events, time.Since(begin))
+	if counts.Failed > 0 {
+		w.log.Warn("bad records put in quarantine", "records", counts.Failed)
+	}
+	return nil
+}
+
+func (w *Writer) quarantineMessage(ctx context.Context, b *concord.Spooled) error {
+	w.log.Error("a spooled message cannot be read and is put in quarantine", "sequence", b.Seq, "error", b.Err)
+	return w.retry(ctx, "quarantine a message", func() error {
+		return w.Store.Quarantine(ctx, w.Home, concord.BadRecord{Reason: b.Err.Error(), Record: []byte{}})
+	})
+}
+
+// discard removes written messages from the spool now and then. Failing is
+// harmless: the position in the database says what is written.
+func (w *Writer) discard(ctx context.Context) {
+	if w.committed == w.discarded || time.Since(w.lastPurge) < discardEvery {
+		return
+	}
+	w.lastPurge = time.Now()
+	if err := w.Spool.Discard(ctx, w.Home, w.committed); err != nil {
+		w.log.Warn("written messages stay in the spool for now", "error", err)
+		return
+	}
+	w.discarded = w.committed
+}
+
+// retry runs fn until it succeeds or ctx ends. Only the first failure and each
+// change of its code are logged as warnings: an hour's outage is one line.
+func (w *Writer) retry(ctx context.Context, action string, fn func() error) error {
+	wait := firstWait
+	var last concord.Code
+	for {
+		err := fn()
+		if err == nil {
+			if last != "" {
+				w.log.Info("writing again", "action", action)
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if code := concord.ErrorCode(err); code != last {
+			last = code
+			w.log.Warn("writing waits", "action", action, "error", err)
+		}
+		w.Metrics.retries.Inc()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, longestWait)
+	}
+}

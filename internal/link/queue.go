@@ -1,0 +1,198 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/hass"
+)
+
+const (
+	// maxQueued bounds the records that wait while the spool takes none: at
+	// 500 bytes each about 100 MB.
+	maxQueued = 200_000
+	// maxMessage bounds the records of one message, so that the writer's
+	// transactions stay short.
+	maxMessage = 5_000
+
+	firstPublishWait   = 50 * time.Millisecond
+	longestPublishWait = 5 * time.Second
+)
+
+var (
+	errConnectionGone = errors.New("the connection that the snapshot came from is gone")
+	errStopped        = errors.New("the link is stopped")
+)
+
+// queue hands what the home said to the spool, in order, on a goroutine of its
+// own. While a message is being made safe on disk the next one gathers, so the
+// busier the home the more records share one fsync.
+type queue struct {
+	home    int64
+	spool   concord.Spool
+	log     *slog.Logger
+	metrics *Metrics
+
+	mu      sync.Mutex
+	items   []item
+	waiting int // records
+	wake    chan struct{}
+
+	epoch      int64 // of the connection below; only the running goroutine uses these
+	connection int64
+}
+
+// item is one step: a new connection, records, or a snapshot.
+type item struct {
+	connection int64
+	open       bool
+	records    []concord.Record
+	snapshot   *concord.Batch
+	reply      func(seq uint64, err error)
+}
+
+func newQueue(home int64, spool concord.Spool, log *slog.Logger, m *Metrics) *queue {
+	return &queue{home: home, spool: spool, log: log, metrics: m, wake: make(chan struct{}, 1)}
+}
+
+func (q *queue) open(connection int64) { q.push(item{connection: connection, open: true}) }
+
+func (q *queue) records(connection int64, records []concord.Record) {
+	if len(records) > 0 {
+		q.push(item{connection: connection, records: records})
+	}
+}
+
+// bad passes on a record that could not be read, for the quarantine: its
+// attributes hold the record as it came, which no table takes.
+func (q *queue) bad(e hass.ItemError) {
+	s := &concord.State{EntityID: e.EntityID, State: e.Err.Error(), Attributes: e.Raw}
+	q.mu.Lock()
+	connection := q.connection
+	q.mu.Unlock()
+	q.push(item{connection: connection, records: []concord.Record{{State: s}}})
+}
+
+func (q *queue) push(i item) {
+	q.mu.Lock()
+	if q.waiting+len(i.records) > maxQueued {
+		q.overflow()
+	}
+	if n := len(q.items); n > 0 && i.records != nil && q.items[n-1].records != nil &&
+		q.items[n-1].connection == i.connection && len(q.items[n-1].records)+len(i.records) <= maxMessage {
+		q.items[n-1].records = append(q.items[n-1].records, i.records...)
+	} else {
+		q.items = append(q.items, i)
+	}
+	q.waiting += len(i.records)
+	q.metrics.queued.Set(float64(q.waiting))
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// overflow drops the waiting records. The rows are made good by the snapshot
+// that follows the next successful publish; the history has a gap.
+func (q *queue) overflow() {
+	kept := q.items[:0]
+	for _, i := range q.items {
+		if i.records == nil {
+			kept = append(kept, i)
+		}
+	}
+	q.metrics.dropped.Add(float64(q.waiting))
+	q.log.Error("the spool takes no messages: waiting changes are dropped", "records", q.waiting)
+	q.items, q.waiting = kept, 0
+}
+
+func (q *queue) take() (item, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items) == 0 {
+		return item{}, false
+	}
+	i := q.items[0]
+	q.items[0] = item{}
+	q.items = q.items[1:]
+	q.waiting -= len(i.records)
+	q.metrics.queued.Set(float64(q.waiting))
+	return i, true
+}
+
+func (q *queue) run(ctx context.Context) {
+	for {
+		i, ok := q.take()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				q.refuseAll()
+				return
+			case <-q.wake:
+			}
+			continue
+		}
+		seq, err := q.handle(ctx, i)
+		if i.reply != nil {
+			i.reply(seq, err)
+		}
+	}
+}
+
+func (q *queue) refuseAll() {
+	for i, ok := q.take(); ok; i, ok = q.take() {
+		if i.reply != nil {
+			i.reply(0, errStopped)
+		}
+	}
+}
+
+func (q *queue) handle(ctx context.Context, i item) (uint64, error) {
+	switch {
+	case i.open:
+		seq, err := q.publish(ctx, &concord.Batch{Kind: concord.BatchOpened, HomeID: q.home})
+		if err == nil {
+			q.mu.Lock()
+			q.epoch, q.connection = int64(seq), i.connection //nolint:gosec // sequences start at the clock in µs
+			q.mu.Unlock()
+		}
+		return seq, err
+	case i.connection != q.connection:
+		return 0, errConnectionGone
+	case i.snapshot != nil:
+		i.snapshot.Epoch = q.epoch
+		return q.publish(ctx, i.snapshot)
+	default:
+		return q.publish(ctx, &concord.Batch{Kind: concord.BatchEvents, HomeID: q.home, Epoch: q.epoch, Records: i.records})
+	}
+}
+
+// publish tries until the spool takes the batch or ctx ends.
+func (q *queue) publish(ctx context.Context, b *concord.Batch) (uint64, error) {
+	wait := firstPublishWait
+	for {
+		begin := time.Now()
+		seq, err := q.spool.Publish(ctx, b)
+		if err == nil {
+			q.metrics.publish.Observe(time.Since(begin).Seconds())
+			q.metrics.published.Add(float64(len(b.Records)))
+			return seq, nil
+		}
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		q.metrics.publishErrors.Inc()
+		q.log.Warn("the spool does not take a message, trying again", "error", err, "wait", wait)
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, longestPublishWait)
+	}
+}
