@@ -1,0 +1,71 @@
+// Command concord keeps the live state of Home Assistant homes in PostgreSQL
+// and shows it as an area dashboard.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type commands struct {
+	Serve   serveCmd   `cmd:"" help:"Run the server: homes, database, dashboard."`
+	Simhome simhomeCmd `cmd:"" help:"Run a simulated home that speaks Home Assistant's WebSocket API."`
+	DB      dbCmd      `cmd:"" name:"db" help:"About the database."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c commands
+	parser, err := kong.New(&c, kong.Name("concord"), kong.UsageOnError(),
+		kong.Description("Live Home Assistant homes in PostgreSQL, with a dashboard that never fails a page because two writers met."),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return fail(err)
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		parser.Errorf("%s", err)
+		return 2
+	}
+	return fail(command.Run())
+}
+
+// fail prints an error as one line and returns the exit code.
+func fail(err error) int {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "concord:", err)
+	return 1
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	fmt.Println(version())
+	return nil
+}
+
+// version is set by the linker in releases.
+var buildVersion string
+
+func version() string {
+	if buildVersion != "" {
+		return buildVersion
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/concord-home/concord/internal/app"
+)
+
+type serveCmd struct {
+	Listen          string        `env:"LISTEN" default:"127.0.0.1:8069" help:"Address of the web server."`
+	Data            string        `env:"CONCORD_DATA" placeholder:"DIR" help:"Data directory (default: /var/lib/concord for root, else ~/.local/share/concord)."`
+	HAURL           string        `name:"ha-url" env:"HA_URL" placeholder:"URL" help:"WebSocket address of Home Assistant, such as ws://homeassistant.local:8123/api/websocket. Without it a simulated home is run. Its token comes from HA_TOKEN or HA_TOKEN_FILE."`
+	NATSURL         string        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS JetStream for the spool; without it one runs in this process."`
+	LogLevel        string        `env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged."`
+	LogFormat       string        `env:"LOG_FORMAT" enum:"text,json" default:"text" help:"Form of log lines."`
+	MaxConns        int           `env:"DATABASE_POOL" default:"10" help:"Most connections to the database."`
+	DatabaseWait    time.Duration `env:"DATABASE_WAIT" default:"10s" help:"How long the start waits for the database."`
+	Attempts        int           `env:"RETRY_ATTEMPTS" default:"10" help:"Most attempts of a transaction that meets conflicts."`
+	FirstWait       time.Duration `env:"RETRY_FIRST_WAIT" default:"5ms" help:"First wait between attempts; it doubles, with jitter."`
+	LongestWait     time.Duration `env:"RETRY_LONGEST_WAIT" default:"1s" help:"Longest wait between attempts."`
+	Chunk           int           `env:"SYNC_CHUNK" default:"100" help:"Records per statement of a reconciliation."`
+	Commit          int           `env:"SYNC_COMMIT" default:"500" help:"Records per transaction of a reconciliation."`
+	ReconcilePeriod time.Duration `env:"RECONCILE_PERIOD" default:"5m" help:"Time between reconciliations that nothing else asked for."`
+	SpoolMaxBytes   int64         `env:"SPOOL_MAX_BYTES" default:"8589934592" help:"Most bytes in the spool, when it is created."`
+	TrustProxy      bool          `env:"TRUST_PROXY" help:"Believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them."`
+	SimulatedRate   float64       `name:"simulated-rate" env:"SIMHOME_RATE" default:"2" help:"Changes a second of the simulated home."`
+	SimulatedSize   int           `name:"simulated-entities" env:"SIMHOME_ENTITIES" default:"0" help:"Entities of the simulated home; 0 is a family house."`
+}
+
+// Help is what `concord serve --help` says beneath the usage.
+func (*serveCmd) Help() string {
+	return `Secrets come from the environment only, each also as NAME_FILE with the path
+of a file that holds it:
+
+  HA_TOKEN                 long-lived access token of the home
+  DATABASE_URL             connection string of a PostgreSQL (15 or newer);
+                           without it a private one is run
+  CONCORD_ADMIN_PASSWORD   password of the first user, admin; without it one is
+                           made up and printed once
+  METRICS_TOKEN            lets others than this machine read /metrics
+
+The database of the running server: concord db url`
+}
+
+// Run serves until the process is told to stop.
+func (c *serveCmd) Run(ctx context.Context) error {
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	a, err := app.New(ctx, config)
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+func (c *serveCmd) config() (app.Config, error) {
+	config := app.Config{
+		Listen: c.Listen, DataDir: c.Data, HAURL: c.HAURL, NATSURL: c.NATSURL, MaxConns: c.MaxConns, DatabaseWait: c.DatabaseWait,
+		Attempts: c.Attempts, FirstWait: c.FirstWait, LongestWait: c.LongestWait, Chunk: c.Chunk, Commit: c.Commit,
+		ReconcilePeriod: c.ReconcilePeriod, SpoolMaxBytes: c.SpoolMaxBytes, TrustProxy: c.TrustProxy,
+		SimulatedRate: c.SimulatedRate, SimulatedEntites: c.SimulatedSize, Version: version(),
+		Logger: newLogger(os.Stderr, c.LogLevel, c.LogFormat), Announce: announce,
+	}
+	for name, target := range map[string]*string{
+		"HA_TOKEN": &config.HAToken, "DATABASE_URL": &config.DatabaseURL,
+		"CONCORD_ADMIN_PASSWORD": &config.AdminPassword, "METRICS_TOKEN": &config.MetricsToken,
+	} {
+		var err error
+		if *target, err = secret(name); err != nil {
+			return config, err
+		}
+	}
+	return config, c.validate()
+}
+
+// validate refuses what the types let through, naming the variable.
+func (c *serveCmd) validate() error {
+	for name, bad := range map[string]bool{
+		"DATABASE_POOL": c.MaxConns < 2, "RETRY_ATTEMPTS": c.Attempts < 1, "RETRY_FIRST_WAIT": c.FirstWait <= 0,
+		"RETRY_LONGEST_WAIT": c.LongestWait < c.FirstWait, "SYNC_CHUNK": c.Chunk < 1, "SYNC_COMMIT": c.Commit < c.Chunk,
+		"RECONCILE_PERIOD": c.ReconcilePeriod < time.Second, "SPOOL_MAX_BYTES": c.SpoolMaxBytes < 1<<20,
+	} {
+		if bad {
+			return fmt.Errorf("%s: the value is too small", name)
+		}
+	}
+	return nil
+}
+
+// secret reads NAME, or the file that NAME_FILE names.
+func secret(name string) (string, error) {
+	if v := os.Getenv(name); v != "" {
+		return v, nil
+	}
+	path := os.Getenv(name + "_FILE")
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s_FILE: %w", name, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+func announce(address, login, password string) {
+	fmt.Printf("\nConcord is ready: %s\n", address)
+	if password != "" {
+		fmt.Printf("  login     %s\n  password  %s   (shown this once)\n", login, password)
+	}
+	fmt.Println()
+}
+
+// newLogger prints the level WARN as WARNING: existing log watchers look for it.
+func newLogger(w io.Writer, level, format string) *slog.Logger {
+	var least slog.Level
+	_ = least.UnmarshalText([]byte(level)) // kong has checked it
+	options := &slog.HandlerOptions{Level: least, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.LevelKey && a.Value.Any() == slog.LevelWarn {
+			a.Value = slog.StringValue("WARNING")
+		}
+		return a
+	}}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
