@@ -106,7 +106,7 @@ export function slider(id, key, { value, min = 0, max = 100, step = 1, label, te
   const input = (ev) => {
     draft(id, { [key]: Number(ev.target.value) });
     ev.target.style.setProperty("--v", (ev.target.value - min) / (max - min || 1));
-    ev.target.classList.toggle("zero", Number(ev.target.value) <= min;
+    ev.target.classList.toggle("zero", Number(ev.target.value) <= min);
     ev.target.setAttribute("aria-valuetext", text(Number(ev.target.value)));
   };
   const change = (ev) => {
