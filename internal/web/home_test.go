@@ -2,7 +2,11 @@ package web_test
 
 import (
 	"io"
+	"net/url"
 	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord"
 )
@@ -79,4 +83,11 @@ func smallRegistry() *concord.Registry {
 	}
 	labels := []concord.Label{{ID: "favourite", Name: "Favourite", Color: "red"}}
 	return concord.NewRegistry(floors, areas, devices, entities, labels, false)
+}
+
+func mustURL(t testing.TB, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	require.NoError(t, err)
+	return u
 }

@@ -120,7 +120,8 @@ func parseError(w http.ResponseWriter, err error) error {
 	return errors.Join(&concord.Error{Code: concord.CodeInvalid, Message: "Invalid JSON data", Err: err}, werr)
 }
 
-// answerRPC writes the envelope: status 200, whatever happened.
+// answerRPC writes the envelope: status 200, whatever happened, but for a caller
+// who has to slow down.
 func (s *Server) answerRPC(w http.ResponseWriter, r *http.Request, endpoint string, id json.RawMessage, result any, err error) error {
 	outcome := "ok"
 	if err != nil {
@@ -141,7 +142,12 @@ func (s *Server) answerRPC(w http.ResponseWriter, r *http.Request, endpoint stri
 	} else {
 		answer["result"] = result
 	}
-	if werr := writeJSON(w, http.StatusOK, answer); werr != nil {
+	status := http.StatusOK
+	if concord.ErrorCode(err) == concord.CodeTooMany {
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", "10")
+	}
+	if werr := writeJSON(w, status, answer); werr != nil {
 		return errors.Join(err, fmt.Errorf("answer %s: %w", endpoint, werr))
 	}
 	return err
