@@ -1,0 +1,319 @@
+package pglog
+
+import (
+	"regexp"
+	"strings"
+)
+
+// maxTokens bounds the part of a statement that is read for its table and shape.
+const maxTokens = 400
+
+// sqlTokens splits a statement into words, quoted names, and single signs; comments and literals become "?".
+func sqlTokens(sql string, limit int) []string {
+	var out []string
+	for i := 0; i < len(sql) && len(out) < limit; {
+		tok, next := sqlToken(sql, i)
+		if tok != "" {
+			out = append(out, tok)
+		}
+		i = next
+	}
+	return out
+}
+
+// sqlToken reads one token at i; "" is white space or a comment.
+func sqlToken(sql string, i int) (string, int) {
+	c := sql[i]
+	switch {
+	case c <= ' ':
+		return "", i + 1
+	case strings.HasPrefix(sql[i:], "--"):
+		return "", indexFrom(sql, i, "\n")
+	case strings.HasPrefix(sql[i:], "/*"):
+		return "", indexFrom(sql, i+2, "*/")
+	case c == '\'':
+		return "?", literalEnd(sql, i)
+	case c == '"':
+		j := indexFrom(sql, i+1, `"`)
+		return sql[i:j], j
+	case c == '$' && i+1 < len(sql):
+		return "?", dollarEnd(sql, i)
+	case c >= '0' && c <= '9':
+		j := i
+		for j < len(sql) && (wordByte(sql[j]) || sql[j] == '.') {
+			j++
+		}
+		return "?", j
+	case wordByte(c):
+		j := i
+		for j < len(sql) && wordByte(sql[j]) {
+			j++
+		}
+		return sql[i:j], j
+	}
+	return sql[i : i+1], i + 1
+}
+
+func wordByte(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}
+
+// indexFrom gives the position behind the next end, or the end of the text.
+func indexFrom(s string, i int, end string) int {
+	if i > len(s) {
+		return len(s)
+	}
+	j := strings.Index(s[i:], end)
+	if j < 0 {
+		return len(s)
+	}
+	return i + j + len(end)
+}
+
+func literalEnd(sql string, i int) int {
+	for j := i + 1; j < len(sql); j++ {
+		if sql[j] != '\'' {
+			continue
+		}
+		if j+1 < len(sql) && sql[j+1] == '\'' {
+			j++
+			continue
+		}
+		return j + 1
+	}
+	return len(sql)
+}
+
+// dollarEnd passes a parameter ($1) or a dollar-quoted text.
+func dollarEnd(sql string, i int) int {
+	j := i + 1
+	for j < len(sql) && wordByte(sql[j]) {
+		j++
+	}
+	if j < len(sql) && sql[j] == '$' {
+		return indexFrom(sql, j+1, sql[i:j+1])
+	}
+	return j
+}
+
+// TableOf names the table that a statement writes, or reads when it writes none; "" when the text shows none.
+// The schema is left out.
+func TableOf(sql string) string {
+	tokens := sqlTokens(sql, maxTokens)
+	if t := writtenTable(tokens); t != "" {
+		return t
+	}
+	return readTable(tokens)
+}
+
+func writtenTable(tokens []string) string {
+	for i, tok := range tokens {
+		switch strings.ToUpper(tok) {
+		case "UPDATE":
+			if i > 0 && (is(tokens, i-1, "FOR") || is(tokens, i-1, "KEY") || is(tokens, i-1, "DO") || is(tokens, i-1, "ON")) {
+				continue
+			}
+			return tableAt(tokens, i+1)
+		case "INTO":
+			if i > 0 && (is(tokens, i-1, "INSERT") || is(tokens, i-1, "MERGE")) {
+				return tableAt(tokens, i+1)
+			}
+		case "FROM":
+			if i > 0 && is(tokens, i-1, "DELETE") {
+				return tableAt(tokens, i+1)
+			}
+		case "LOCK", "TRUNCATE", "COPY":
+			if i == 0 || tokens[i-1] == ";" {
+				return tableAt(tokens, i+1)
+			}
+		case "TABLE":
+			if i > 0 && (is(tokens, i-1, "ALTER") || is(tokens, i-1, "DROP")) {
+				return tableAt(tokens, i+1)
+			}
+		}
+	}
+	return ""
+}
+
+// readTable gives the first table behind FROM that is no common table expression of the same statement.
+func readTable(tokens []string) string {
+	ctes := map[string]bool{}
+	for i := 0; i+2 < len(tokens); i++ {
+		if is(tokens, i+1, "AS") && (tokens[i+2] == "(" || is(tokens, i+2, "MATERIALIZED") || is(tokens, i+2, "NOT")) {
+			ctes[unquoteName(tokens[i])] = true
+		}
+	}
+	for i := range tokens {
+		if !is(tokens, i, "FROM") || i+1 >= len(tokens) || tokens[i+1] == "(" {
+			continue
+		}
+		t := tableAt(tokens, i+1)
+		if t != "" && !ctes[t] {
+			return t
+		}
+	}
+	return ""
+}
+
+func is(tokens []string, i int, word string) bool {
+	return i < len(tokens) && strings.EqualFold(tokens[i], word)
+}
+
+// tableAt reads a table name, past ONLY, TABLE, IF EXISTS and the schema.
+func tableAt(tokens []string, i int) string {
+	for is(tokens, i, "ONLY") || is(tokens, i, "TABLE") || is(tokens, i, "IF") || is(tokens, i, "EXISTS") {
+		i++
+	}
+	for i+2 < len(tokens) && tokens[i+1] == "." {
+		i += 2
+	}
+	if i >= len(tokens) || !nameLike(tokens[i]) || i+1 < len(tokens) && tokens[i+1] == "(" && functionPlace(tokens, i) {
+		return ""
+	}
+	return unquoteName(tokens[i])
+}
+
+// functionPlace tells a function in FROM from the column list of an INSERT or COPY.
+func functionPlace(tokens []string, i int) bool {
+	for j := i - 1; j >= 0 && j >= i-6; j-- {
+		if is(tokens, j, "INTO") || is(tokens, j, "COPY") {
+			return false
+		}
+	}
+	return true
+}
+
+func nameLike(tok string) bool {
+	return tok != "" && (tok[0] == '"' || wordByte(tok[0])) && !strings.EqualFold(tok, "SELECT")
+}
+
+func unquoteName(tok string) string {
+	if len(tok) >= 2 && tok[0] == '"' {
+		return strings.ReplaceAll(strings.Trim(tok, `"`), `""`, `"`)
+	}
+	return strings.ToLower(tok)
+}
+
+// ShapeOf gives a statement without its literals and comments, for grouping. Lists of values collapse to one.
+func ShapeOf(sql string) string {
+	tokens := sqlTokens(sql, 60)
+	var out []string
+	for _, tok := range tokens {
+		n := len(out)
+		if tok == "?" && n >= 2 && out[n-1] == "," && out[n-2] == "?" {
+			out = out[:n-1]
+			continue
+		}
+		out = append(out, tok)
+	}
+	return strings.Join(out, " ")
+}
+
+// firstWords gives the leading keyword in upper case and whether the text holds only one statement.
+func firstWords(sql string) (word, second string, single bool) {
+	tokens := sqlTokens(sql, 12)
+	single = true
+	for i, tok := range tokens {
+		if tok == ";" && i < len(tokens)-1 {
+			single = false
+		}
+	}
+	if len(tokens) > 0 {
+		word = strings.ToUpper(tokens[0])
+	}
+	if len(tokens) > 1 {
+		second = strings.ToUpper(tokens[1])
+	}
+	return word, second, single
+}
+
+// endsTransaction tells whether an error of this statement leaves no transaction behind: it failed in COMMIT, or it is a
+// command that cannot run inside a transaction at all.
+func (r *Record) endsTransaction() bool {
+	word, second, single := firstWords(r.Statement)
+	if !single {
+		return false
+	}
+	switch word {
+	case "COMMIT", "END":
+		return true
+	case "PREPARE":
+		return second == "TRANSACTION"
+	case "VACUUM":
+		return r.SQLState != "25001"
+	case "CREATE", "DROP":
+		return (second == "DATABASE" || second == "TABLESPACE") && r.SQLState != "25001"
+	}
+	return false
+}
+
+var (
+	contextSQL   = regexp.MustCompile(`(?i)["«„“「]\s?((?:SELECT|UPDATE|INSERT|DELETE|MERGE|WITH)\s[^\x00]*)`)
+	contextTuple = regexp.MustCompile(`\(\d+, ?\d+\)`)
+	quotedName   = regexp.MustCompile(`["«„“”「]\s?([^"»“”」«„]+?)\s?["»“”」]`)
+)
+
+// Table names the table of the record's own statement; where the statement names none, the one that the innermost SQL
+// of the context, or the message, names.
+func (r *Record) Table() string {
+	if t := TableOf(r.Statement); t != "" {
+		return t
+	}
+	if t := contextTable(r.Context); t != "" {
+		return t
+	}
+	if (r.SQLState == "55P03" || r.SQLState == "40001") && !r.raised() {
+		if m := quotedName.FindStringSubmatch(r.Message); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
+
+// ConflictTable names the table that the context says the conflict was on, "" when it says nothing.
+func (r *Record) ConflictTable() string { return contextTable(r.Context) }
+
+func contextTable(context string) string {
+	if context == "" {
+		return ""
+	}
+	for line := range strings.Lines(context) {
+		at := contextTuple.FindStringIndex(line)
+		if at == nil {
+			continue
+		}
+		if m := quotedName.FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+	}
+	if m := contextSQL.FindStringSubmatch(context); m != nil {
+		return TableOf(m[1])
+	}
+	return ""
+}
+
+var stateLiteral = regexp.MustCompile(`'([0-9A-Z]{5})'`)
+
+// raised tells whether the message was made by RAISE of a PL/pgSQL function, whatever its words.
+func (r *Record) raised() bool {
+	first, _, _ := strings.Cut(r.Context, "\n")
+	return strings.Contains(first, "PL/pgSQL") && strings.Contains(first, "RAISE")
+}
+
+// settleState finds the SQLSTATE where the log does not give it.
+func (r *Record) settleState(cache *messageCache, langs []string) {
+	if r.SQLState != "" {
+		return
+	}
+	if r.raised() {
+		r.SQLState = "P0001"
+		if m := stateLiteral.FindStringSubmatch(r.Statement); m != nil && knownStates()[m[1]] {
+			r.SQLState = m[1]
+		}
+		return
+	}
+	r.SQLState = cache.stateOf(r.Message, langs, r.torn)
+	if r.SQLState == "" {
+		r.SQLState = StateUnknown
+	}
+}
