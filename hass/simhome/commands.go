@@ -42,6 +42,7 @@ func (h *Home) commands() map[string]server.Command {
 		"frontend/get_translations":     h.translations,
 		"network/url":                   constant(`{"internal":"http://simhome.local:8123","external":null,"cloud":null}`),
 		"render_template":               h.renderTemplate,
+		"todo/item/list":                h.locked(h.listItems),
 	}
 }
 

@@ -5,18 +5,6 @@ import (
 	"slices"
 )
 
-// services by domain and name. What is not here is refused as not found.
-var services map[string]map[string]service
-
-func init() { // not a literal: some services look others up
-	onOff := map[string]service{"turn_on": to("on"), "turn_off": to("off"), "toggle": toggle(to("on"), to("off"))}
-	services = map[string]map[string]service{
-		"light":         {"turn_on": lightOn, "turn_off": lightOff, "toggle": toggle(lightOn, lightOff)},
-		"switch":        onOff,
-		"input_boolean": onOff,
-	}
-}
-
 // lightOn obeys brightness in its forms, colour and effect, as far as the
 // light's supported_color_modes go.
 func lightOn(c *call, e *entity) error {
