@@ -128,7 +128,7 @@ func (s *pageSite) url(name string) string {
 // preloaded are the modules that the first screen needs, so that the browser
 // asks for all of them at once instead of finding them one behind the other.
 var preloaded = []string{
-	"home.js", "entity.js", "ui.js", "controls.js", "views.js", "facts.js", "core-icons.js",
+	"home.js", "entity.js", "ui.js", "controls.js", "views.js", "extras.js", "facts.js", "core-icons.js",
 	"vendor/lit-html/lit-html.js", "vendor/lit-html/async-directive.js", "vendor/lit-html/directive-helpers.js", "vendor/lit-html/directive.js",
 	"vendor/haws/connection.js", "vendor/haws/socket.js", "vendor/haws/errors.js", "vendor/haws/messages.js", "vendor/haws/util.js",
 }

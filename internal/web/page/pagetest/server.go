@@ -291,6 +291,8 @@ func (h *House) answer(c *client, q request) {
 		result(h.search(q.Query))
 	case "concord/history":
 		result(h.history(q.EntityID))
+	case "concord/trends":
+		result(h.trends(q.EntityIDs))
 	case "call_service":
 		h.call(q, result, failure)
 	default:
@@ -358,6 +360,16 @@ func (h *House) history(id string) any {
 		states = append(states, []any{now() - int64(12-i)*7_000_000, []string{"on", "off"}[i%2]})
 	}
 	return map[string]any{"numeric": false, "states": states}
+}
+
+func (h *House) trends(ids []string) any {
+	all := map[string][]float64{}
+	for n, id := range ids {
+		for i := range 32 {
+			all[id] = append(all[id], math.Round(100*(20+3*math.Sin(float64(i+9*n)/4)+math.Sin(float64(i*(n+3)))))/100)
+		}
+	}
+	return all
 }
 
 func (h *House) call(q request, result func(any), failure func(string, string)) {

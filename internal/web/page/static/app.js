@@ -29,7 +29,7 @@ async function show() {
   else if (kind === "status") view = (await import("./status.js")).statusView(draw);
   else if (kind === "entity") {
     view = overview();
-    openEntity(id, { page: true });
+    openEntity(id, { closed: () => go("/", { replace: true }) });
   } else view = overview();
   draw();
   drawChrome();

@@ -1,8 +1,9 @@
 // One row per entity: icon, name, state, and the control that its domain asks for.
 import { html, nothing } from "lit-html";
 import { act, pending } from "./home.js";
+import { trendPath } from "./extras.js";
 import { live, badge, tint, icon, toggleSwitch, slider, stepper, iconButton, choice, actionNote, flip, shown } from "./ui.js";
-import { t, domainOf, classOf, stateText, stateWord, className, attributeWord, isGone, isOn, unitOf, colourOf, batteryIcon, number, withUnit, percent } from "./entity.js";
+import { t, domainOf, classOf, stateText, stateWord, className, attributeWord, isGone, isOn, unitOf, colourOf, batteryIcon, ago, number, withUnit, percent } from "./entity.js";
 
 const has = (st, bit) => ((st.attributes.supported_features ?? 0) & bit) !== 0;
 const near = (a, b, by) => a != null && Math.abs(a - b) <= by;
@@ -155,8 +156,8 @@ export function setpoints(e, st, name) {
 const rangeOf = (a, key, v) => (key === "temperature" ? { temperature: v } : { target_temp_low: a.target_temp_low, target_temp_high: a.target_temp_high, [key]: v });
 
 function dateField(e, st, name, type, data, service = "set_value") {
-  const value = type === "datetime-local" ? local(st.state) : st.state;
-  return html`<input class="field" type=${type} step=${type === "date" ? nothing : 1} aria-label=${name} .value=${value} @change=${(ev) => ev.target.value && act(e.id, service, data(ev.target.value))} />`;
+  const value = type === "datetime-local" ? local(st.state) : type === "time" ? st.state.slice(0, 5) : st.state;
+  return html`<input class="field" type=${type} aria-label=${name} .value=${value} @change=${(ev) => ev.target.value && act(e.id, service, data(ev.target.value))} />`;
 }
 
 function local(iso) {
@@ -172,6 +173,16 @@ function textButton(name, text, what, click, disabled) {
 
 const wide = new Set(["light", "fan", "number", "input_number"]); // a slider takes half of the row
 const readOnlyValue = new Set(["sensor", "binary_sensor", "person", "device_tracker", "weather", "sun", "event", "todo", "calendar", "camera", "image", "zone"]);
+
+const inControl = new Set(["select", "input_select", "text", "input_text", "counter", "date", "time", "datetime", "input_datetime"]); // the control says the state
+const timed = new Set(["door", "window", "garage_door", "opening", "motion", "occupancy", "presence", "lock", "vibration"]);
+
+const since = (e, st) => (st && domainOf(e.id) === "binary_sensor" && timed.has(classOf(e, st)) && !isGone(st) ? ago(st.lc * 1000) : "");
+
+function spark(id) {
+  const path = trendPath(id);
+  return path ? html`<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true"><path d=${path}></path></svg>` : nothing;
+}
 
 /** The name a row shows: what is left of it beside its device and area, else its class or domain. */
 export const nameOf = (e) => e.label || e.name || className(domainOf(e.id), e.dc) || e.full_name || e.id;
@@ -193,11 +204,12 @@ function drawRow(st, e) {
   const inline = st && !isGone(st) && control[domain] ? control[domain](e, st, name) : nothing;
   const valued = readOnlyValue.has(domain) || inline === nothing;
   const text = st ? stateText(e, st) : "";
+  const below = valued ? [e.where, since(e, st)].filter(Boolean).join(" · ") : inControl.has(domain) ? e.where : [e.where, text].filter(Boolean).join(" · ");
   const two = st?.attributes.target_temp_low != null && st.attributes.target_temp_high != null;
   return html`<div class="row ${valued ? "valued" : ""} ${wide.has(domain) ? "half" : ""} ${two ? "two" : ""} ${pending.has(e.id) ? "busy" : ""}" data-entity=${e.id} data-state=${st?.state ?? ""} .style=${tint(e, st)}>
     ${badge(e, st, name, toggleOf(e, st))}
-    <a class="nm" href="/entity/${e.id}" data-open=${e.id}><span class="n">${name}</span>${valued ? nothing : html`<span class="s">${text}</span>`}</a>
-    ${valued ? html`<span class="val ${isGone(st) ? "faint" : ""}">${text}</span>` : html`<div class="ct">${e.battery && !wide.has(domain) ? battery(e.battery) : nothing}${inline}</div>`}
+    <a class="nm" href="/entity/${e.id}" data-open=${e.id}><span class="n">${name}</span>${below ? html`<span class="s">${below}</span>` : nothing}</a>
+    ${valued ? html`<div class="right">${domain === "sensor" ? spark(e.id) : nothing}<span class="val ${isGone(st) ? "faint" : ""}">${text}</span></div>` : html`<div class="ct">${e.battery && !wide.has(domain) ? battery(e.battery) : nothing}${inline}</div>`}
     ${actionNote(e.id)}
   </div>`;
 }

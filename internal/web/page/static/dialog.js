@@ -5,15 +5,15 @@ import { ask, act, watch, states, listen } from "./home.js";
 import { icon, tint, slider, actionNote, toggleSwitch, flip, iconButton, choice } from "./ui.js";
 import { control, brightness, dimmable, has, near, nameOf } from "./controls.js";
 import { favourites } from "./views.js";
-import { t, lang, domainOf, stateText, isGone, isOn, isNumeric, ago, moment, stateWord, attributeWord, classOf, unitOf, percent, number, withUnit } from "./entity.js";
+import { t, localeOf, domainOf, stateText, isGone, isOn, isNumeric, ago, moment, stateWord, attributeWord, classOf, unitOf, percent, number, withUnit } from "./entity.js";
 
 const box = document.getElementById("dialog");
 let open = null; // {id, e, about, stops, history, redraw}
 
-/** Shows the entity; `page` says that the address is the entity's own. */
-export async function openDialog(id, { page = false, redraw } = {}) {
+/** Shows the entity; `closed` is called when the reader has left it, `redraw` on a new favourite. */
+export async function openDialog(id, { closed, redraw } = {}) {
   close();
-  open = { id, e: { id }, about: null, history: null, hours: 24, page, redraw, failure: null };
+  open = { id, e: { id }, about: null, history: null, hours: 24, closed, redraw, failure: null };
   const mine = open;
   mine.unwatch = watch([id]);
   mine.unlisten = listen(id, draw);
@@ -41,7 +41,7 @@ box.addEventListener("click", (ev) => {
 box.addEventListener("close", () => {
   const was = open;
   close();
-  if (was?.page) history.length > 1 ? history.back() : location.assign("/");
+  was?.closed?.();
 });
 
 function draw() {
@@ -170,7 +170,7 @@ async function loadHistory() {
 
 function drawChart() {
   open.chart.needsDraw = false;
-  open.chart.make(box.querySelector(".chart"), open.history, open.range, lang, unitOf(open.e, states.get(open.id)));
+  open.chart.make(box.querySelector(".chart"), open.history, open.range, localeOf(), unitOf(open.e, states.get(open.id)));
 }
 
 function historyPart(e, st) {

@@ -3,6 +3,7 @@
 import facts from "concord/facts.js";
 
 export let lang = "en";
+let locale = "en"; // the reader's own variety of the language, for numbers and times
 let words = { ui: {}, states: {} };
 let platformIcons = {};
 
@@ -11,6 +12,7 @@ export async function loadLanguage(code) {
   const answer = await fetch(new URL(`./i18n/${code}.json`, import.meta.url));
   words = await answer.json();
   lang = code;
+  locale = (navigator.languages ?? []).find((l) => l.split("-")[0] === code.split("-")[0]) ?? code;
   document.documentElement.lang = code;
   numberFormats.clear();
 }
@@ -44,7 +46,7 @@ export function number(value, digits) {
   let format = numberFormats.get(key);
   if (!format) {
     const options = digits === undefined ? { maximumFractionDigits: 3 } : { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    numberFormats.set(key, (format = new Intl.NumberFormat(lang, options)));
+    numberFormats.set(key, (format = new Intl.NumberFormat(locale, options)));
   }
   return format.format(value);
 }
@@ -57,10 +59,13 @@ export function withUnit(text, unit) {
 
 export const percent = (value) => withUnit(number(Math.round(value)), "%");
 
+/** The locale for numbers and times. */
+export const localeOf = () => locale;
+
 /** Time since then, in the largest unit that is not below one. */
 export function ago(ms) {
   const seconds = (ms - Date.now()) / 1000;
-  const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });
+  const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
   const past = Math.min(seconds, 0);
   for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
     if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
@@ -72,7 +77,7 @@ export function ago(ms) {
 export function moment(ms) {
   const date = new Date(ms);
   const today = date.toDateString() === new Date().toDateString();
-  return new Intl.DateTimeFormat(lang, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" }).format(date);
+  return new Intl.DateTimeFormat(locale, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" }).format(date);
 }
 
 // ---- words of states ----------------------------------------------------------
@@ -106,11 +111,15 @@ function numeric(e, st) {
   return withUnit(number(value, digits), unitOf(e, st));
 }
 
-const temperature = (value, st) => withUnit(number(value), st.attributes.temperature_unit ?? "°");
+const temperature = (value) => number(value) + "°";
 const joined = (...parts) => parts.filter(Boolean).join(" · ");
 const moments = new Set(["button", "input_button", "scene", "event"]);
 
+const clock = (time) => new Intl.DateTimeFormat(locale, { timeStyle: "short" }).format(new Date("2000-01-01T" + time));
+
 const texts = {
+  time: (e, st) => clock(st.state),
+  input_datetime: (e, st) => (st.attributes.has_date ? (st.attributes.has_time ? moment(Date.parse(st.state.replace(" ", "T"))) : new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(st.state + "T00:00"))) : clock(st.state)),
   light: (e, st, word) => (st.state === "on" && st.attributes.brightness ? percent(st.attributes.brightness / 2.55) : word),
   fan: (e, st, word) => (st.state === "on" && st.attributes.percentage ? percent(st.attributes.percentage) : word),
   cover: (e, st, word) => joined(word, partly(st.attributes.current_position)),
@@ -118,9 +127,9 @@ const texts = {
   climate(e, st, word) {
     const { hvac_action: action, current_temperature: now } = st.attributes;
     const doing = action && action !== "off" ? attributeWord("climate", "hvac_action", action) : word;
-    return joined(doing, now != null && temperature(now, st));
+    return joined(doing, now != null && temperature(now));
   },
-  water_heater: (e, st, word) => joined(word, st.attributes.current_temperature != null && temperature(st.attributes.current_temperature, st)),
+  water_heater: (e, st, word) => joined(word, st.attributes.current_temperature != null && temperature(st.attributes.current_temperature)),
   humidifier: (e, st, word) => joined(word, st.attributes.current_humidity != null && percent(st.attributes.current_humidity)),
   media_player: (e, st, word) => joined(word, st.attributes.media_title ?? (st.state === "off" ? null : st.attributes.source)),
   vacuum: (e, st, word) => joined(word, st.attributes.battery_level != null && percent(st.attributes.battery_level)),
@@ -144,7 +153,7 @@ export function stateText(e, st) {
   if (st.state === "unknown") return moments.has(domain) ? t("never") : t("unknown");
   if (moments.has(domain)) return Number.isNaN(Date.parse(st.state)) ? st.state : ago(Date.parse(st.state));
   if (dc === "timestamp") return Number.isNaN(Date.parse(st.state)) ? st.state : moment(Date.parse(st.state));
-  if (dc === "date" || domain === "date") return new Intl.DateTimeFormat(lang, { dateStyle: "medium" }).format(new Date(st.state + "T00:00"));
+  if (dc === "date" || domain === "date") return new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(st.state + "T00:00"));
   if (domain === "datetime") return moment(Date.parse(st.state));
   if (isNumeric(e, st)) return numeric(e, st);
   if (domain === "text" || domain === "input_text" || domain === "select" || domain === "input_select") return st.state;
@@ -177,7 +186,7 @@ export function iconOf(e, st) {
   const dc = classOf(e, st);
   return (
     ofState(platformIcons[e.platform]?.[domain]?.[e.tk], st?.state) ||
-    special(domain, dc, st) ||
+    special(domain, dc, st, e.unit) ||
     ofState(facts[domain]?.[dc], st?.state) ||
     ofState(facts[domain]?._, st?.state) ||
     domainIcons[domain] ||
@@ -185,8 +194,9 @@ export function iconOf(e, st) {
   );
 }
 
-function special(domain, dc, st) {
+function special(domain, dc, st, unit) {
   if (domain === "sensor" && dc === "battery") return batteryIcon(Number(st?.state));
+  if (domain === "sensor" && !dc && /^°[CF]$/.test(st?.attributes.unit_of_measurement ?? unit ?? "")) return "thermometer";
   if (domain === "sun" && st?.state === "below_horizon") return "weather-night";
   if (domain === "input_datetime" && st?.attributes.has_date === false) return "clock";
 }

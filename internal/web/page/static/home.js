@@ -178,7 +178,7 @@ function applyDiff(old, diff) {
 function put(id, state) {
   states.set(id, state);
   const p = pending.get(id);
-  if (p && !p.error && (p.want ? p.want(state) : p.sent)) settle(id, p);
+  if (p && !p.error) (p.want ? p.want(state) : p.sent) ? settle(id, p) : (p.moved = true);
   touch(id);
 }
 
@@ -215,7 +215,9 @@ function settle(id, p) {
   touch(id);
 }
 
+// What moved, but not to where it was sent (a slow fade, a limit), shows so itself.
 function late(id, p) {
+  if (p.moved) return settle(id, p);
   fail(id, p, { code: p.want ? "no_effect" : "timeout" });
 }
 
@@ -243,7 +245,7 @@ export const status = { link: "connecting", database: { up: true }, spool: { up:
 export function follow(onOutline, onStatus) {
   subscribe({ type: "concord/subscribe_overview" }, (event) => {
     if (event.kind === "summaries") return applySummaries(event.areas);
-    Object.assign(outline, event, { loaded: true, areas: new Map(event.areas.map((a) => [a.area_id, a])) });
+    Object.assign(outline, event, { loaded: true, floors: event.floors ?? [], areas: new Map((event.areas ?? []).map((a) => [a.area_id, a])) });
     for (const id of outline.areas.keys()) touch("@" + id);
     touch("@");
     onOutline();

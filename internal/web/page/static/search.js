@@ -46,7 +46,7 @@ async function lookUp() {
   const text = query.trim();
   const answer = text ? await ask({ type: "concord/search", query: text, limit: 30 }).catch(() => null) : null;
   if (mine !== turn || !box.open) return;
-  found = answer;
+  found = answer && { ...answer, entities: answer.entities ?? [] };
   unwatch();
   unwatch = watch((found?.entities ?? []).map((e) => e.id));
   draw();
@@ -63,7 +63,7 @@ function draw() {
       <button class="btn square" aria-label=${t("close")} @click=${() => box.close()}>${icon("close")}</button></div>
     <div class="found">
       ${areas.length ? html`<div class="lab">${t("areas")}</div>${areas.map((a) => html`<a class="item" href="/area/${a.area_id}">${icon(areaIcon(a))}<span class="t">${a.name}</span></a>`)}` : nothing}
-      ${found?.entities.length ? html`<div class="lab">${t("entities")}</div>${found.entities.map((e) => row({ ...e, label: e.full_name || e.name }))}` : nothing}
+      ${found?.entities.length ? html`<div class="lab">${t("entities")}</div>${found.entities.map((e) => row({ ...e, label: e.full_name || e.name, where: e.area }))}` : nothing}
       ${found && found.total > found.entities.length ? html`<p class="note">${t("more_found", { n: found.total - found.entities.length })}</p>` : nothing}
       ${found && !found.entities.length && !areas.length ? html`<p class="note">${t("nothing_found", { query })}</p>` : nothing}
       ${reasons()}

@@ -146,7 +146,7 @@ export function choice(id, { value, options, label, send, disabled }) {
   const now = shown(id, "option", value);
   return html`<label class="choice"><span class="sr">${label}</span>
     <select ?disabled=${disabled} @change=${(ev) => send(ev.target.value)}>
-      ${now == null || options.some(([v]) => v === now) ? nothing : html`<option selected>${now}</option>`}
+      ${options.some(([v]) => v === now) ? nothing : html`<option selected>${now || "–"}</option>`}
       ${options.map(([v, text]) => html`<option value=${v} .selected=${v === now}>${text}</option>`)}
     </select>${icon("chevron-down")}</label>`;
 }

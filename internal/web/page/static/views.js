@@ -2,6 +2,7 @@
 import { html, nothing } from "lit-html";
 import { outline, floorsWithAreas, subscribe, watch, act, states } from "./home.js";
 import { live, icon } from "./ui.js";
+import { loadPlatformIcons, loadTrends } from "./extras.js";
 import { row, nameOf, battery } from "./controls.js";
 import { t, domainOf, number } from "./entity.js";
 
@@ -18,8 +19,8 @@ function chip(name, text, cls, label) {
 
 /** The lights that are on, with one tap for "all off". */
 function lightsChip(s, where) {
-  const [on] = s.lights ?? [0];
-  if (!on) return nothing;
+  const [on, total] = s.lights ?? [0, 0];
+  if (!on) return total ? html`<span class="chip faint">${icon("lightbulb-outline")}<span>${t("off")}</span></span>` : nothing;
   const label = t("lights_off_in", { n: on, where });
   return html`<button class="chip-btn" aria-label=${label} title=${label} @click=${(ev) => (ev.preventDefault(), ev.stopPropagation(), allOff(s.light_ids))}>
     <span class="chip amber">${icon("lightbulb")}<span>${number(on)}</span><span class="cut"></span>${icon("power")}</span></button>`;
@@ -34,7 +35,6 @@ function chips(s, where) {
     ${lightsChip(s, where)}
     ${s.open ? chip("door-open", number(s.open), "line", t("open_doors", { n: s.open })) : nothing}
     ${[...kinds].map((k) => (activeIcons[k] ? html`<span class="chip dot ${activeIcons[k][1]}" title=${t("active_" + k)}>${icon(activeIcons[k][0])}<span class="sr">${t("active_" + k)}</span></span>` : nothing))}
-    ${s.motion ? html`<span class="chip dot line" title=${t("motion")}>${icon("motion-sensor")}<span class="sr">${t("motion")}</span></span>` : nothing}
     ${s.unavail ? chip("lan-disconnect", number(s.unavail), "faint", t("unavailable_n", { n: s.unavail })) : nothing}`;
 }
 
@@ -53,7 +53,7 @@ function areaCard(area) {
     const s = (outline.areas.get(area.area_id) ?? area).s;
     const lit = (s.lights?.[0] ?? 0) > 0;
     return html`<article class="area card ${s.alert?.length ? "alarm" : ""}" data-area=${area.area_id}>
-      <span class="disc big ${lit ? "lit" : ""}">${icon(areaIcon(area))}</span>
+      <span class="disc big ${lit ? "lit" : ""}">${icon(areaIcon(area))}${s.motion ? html`<span class="moving" title=${t("motion")}><span class="sr">${t("motion")}</span></span>` : nothing}</span>
       <a class="go" href="/area/${area.area_id}"><span class="n">${area.name}</span><span class="s">${t("entities_n", { n: s.n })}</span></a>
       <div class="air"><span class="temp">${reading(s.temp) ?? nothing}</span><span class="hum">${s.hum ? reading(s.hum) : nothing}</span></div>
       <div class="chips">${chips(s, area.name)}</div>
@@ -125,10 +125,12 @@ export function area(id, changed) {
   const stop = subscribe(
     { type: "concord/subscribe_area", area_id: id },
     (event) => {
-      unwatch();
-      data = event;
-      unwatch = watch(idsOnScreen(event));
+      const before = unwatch;
+      data = { ...event, devices: (event.devices ?? []).map((d) => ({ ...d, entities: d.entities ?? [] })), entities: event.entities ?? [] };
+      unwatch = watch(idsOnScreen(data));
+      before();
       changed();
+      setTimeout(() => (loadPlatformIcons(data), loadTrends(data)), 800);
     },
     (error) => ((failure = error), changed()),
   );
@@ -156,7 +158,7 @@ function areaHead(id, title) {
     ${live("@" + id, () => {
       const s = (id === "unassigned" ? outline.unassigned : outline.areas.get(id))?.s;
       if (!s) return nothing;
-      return html`<div class="air wide">${s.temp ? html`<span>${icon("thermometer")}${reading(s.temp)}</span>` : nothing}${s.hum ? html`<span>${icon("water-percent")}${reading(s.hum)}</span>` : nothing}</div>
+      return html`<div class="air wide">${s.temp ? html`<span>${icon("thermometer")}${reading(s.temp)}</span>` : nothing}${s.hum ? html`<span>${icon("water-percent")}${reading(s.hum)}</span>` : nothing}${s.motion ? html`<span class="extra">${icon("motion-sensor")}${t("motion")}</span>` : nothing}</div>
         <div class="chips">${chips(s, title)}</div>`;
     })}
   </header>`;
@@ -201,8 +203,9 @@ function deviceCard(device, areaName) {
 // The entity that is the device itself (a lamp, a lock) needs no heading above it.
 function faceOf(main, device) {
   const own = main.find((e) => !e.name || e.name === device.name);
-  if (own && !(device.battery && reads.has(domainOf(own.id)))) return own;
-  return main.length === 1 && !device.battery && !reads.has(domainOf(main[0].id)) ? main[0] : undefined;
+  if (own && !reads.has(domainOf(own.id))) return own;
+  const only = main.length === 1 && !device.battery ? main[0] : undefined;
+  return only && (only === own || !reads.has(domainOf(only.id))) ? only : undefined;
 }
 
 // Stand-alone entities stand together by what one does with them.
