@@ -47,6 +47,12 @@ func (s *Server) routes() http.Handler {
 
 	handle("GET /api/websocket", 0, s.serveWebsocket) // lasts as long as the screen
 
+	handle("GET /api/{$}", quick, s.user(s.restRoot))
+	handle("GET /api/states", quick, s.user(s.restStates))
+	handle("GET /api/states/{entity_id}", quick, s.user(s.restState))
+	handle("GET /api/services", asksHome, s.user(s.restServices))
+	handle("POST /api/services/{domain}/{service}", asksHome, s.user(s.restCall))
+
 	handle("GET /health/live", quick, s.live)
 	handle("GET /health/ready", quick, s.ready)
 	handle("GET /metrics", quick, s.showMetrics)

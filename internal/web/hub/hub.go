@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,11 @@ type Hub struct {
 	events   int                // of all, how many want state_changed events
 	special  map[*Feed]struct{} // overview, area, registry and status feeds
 	changed  map[*area]struct{} // whose summaries may differ from what was sent
-	layout   bool               // the index must be built anew
+
+	// Of the hub's goroutine alone:
+	registry *concord.Registry // the newest; index may be of an older one
+	layout   bool              // the index must be built anew
+	built    time.Time         // when it was
 
 	watch  func() // ends the watch
 	quit   chan struct{}
@@ -88,6 +93,7 @@ func (h *Hub) begin() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.watch, h.states, h.index, h.status = stop, states, index, status
+	h.registry, h.built, h.layout = registry, time.Now(), false
 	return nil
 }
 
@@ -124,15 +130,18 @@ func (h *Hub) read(m mail) {
 	for _, b := range m.batches {
 		h.apply(b, &wake)
 	}
-	h.mu.Lock()
 	if m.registry != nil {
-		h.rebuild(m.registry, &wake)
+		h.registry, h.layout = m.registry, true
+		if time.Since(h.built) >= h.every {
+			h.rebuild(&wake)
+		}
 	}
 	if m.status != nil {
+		h.mu.Lock()
 		h.status = *m.status
 		h.mark(&wake, func(f *Feed) bool { return f.kind == kindStatus })
+		h.mu.Unlock()
 	}
-	h.mu.Unlock()
 	wake.run()
 }
 
@@ -161,29 +170,36 @@ func (h *Hub) reread() {
 	wake.run()
 }
 
-// apply encodes the changes of a frame, each once, and hands them to the feeds
-// that show them.
+// applyAtOnce is how many changes are taken in under one hold of the lock.
+const applyAtOnce = 100
+
+// apply hands the changes of a frame to the feeds that show them. Each is
+// encoded once, and not at all when no screen shows the entity.
 func (h *Hub) apply(b batch, wake *wakeList) {
-	records := make([]record, len(b.changes)) // one allocation; lives as long as a feed holds one of them
-	for i, c := range b.changes {
-		records[i] = encode(c, b.at)
+	for chunk := range slices.Chunk(b.changes, applyAtOnce) {
+		h.mu.Lock()
+		for _, c := range chunk {
+			h.store(c)
+			h.handOut(c, b.at, wake)
+		}
+		h.mu.Unlock()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
+}
+
+func (h *Hub) handOut(c concord.Change, at time.Time, wake *wakeList) {
+	shown := h.byEntity[c.EntityID]
+	if len(shown) == 0 && len(h.all) == 0 {
+		return
+	}
+	r := encode(c, at)
 	if h.events > 0 {
-		for i, c := range b.changes {
-			records[i].event = encodeEvent(c)
-		}
+		r.event = encodeEvent(c)
 	}
-	for i, c := range b.changes {
-		r := &records[i]
-		h.store(c)
-		for _, f := range h.byEntity[c.EntityID] {
-			f.push(r, wake)
-		}
-		for f := range h.all {
-			f.push(r, wake)
-		}
+	for _, f := range shown {
+		f.push(&r, wake)
+	}
+	for f := range h.all {
+		f.push(&r, wake)
 	}
 }
 
@@ -196,7 +212,7 @@ func (h *Hub) store(c concord.Change) {
 	}
 	p := h.index.places[c.EntityID]
 	if p == nil {
-		h.layout = h.layout || c.New != nil && h.index.registry.Entity(c.EntityID) == nil
+		h.layout = h.layout || c.New != nil && h.registry.Entity(c.EntityID) == nil
 		return
 	}
 	switch {
@@ -211,9 +227,14 @@ func (h *Hub) store(c concord.Change) {
 	}
 }
 
-// rebuild lays the home out anew and has every screen told. The lock is held.
-func (h *Hub) rebuild(r *concord.Registry, wake *wakeList) {
-	h.index, h.layout = buildIndex(r, h.states), false
+// rebuild lays the home out anew and has every screen told. Only the hub's own
+// goroutine changes states, so it can read them without the lock.
+func (h *Hub) rebuild(wake *wakeList) {
+	index := buildIndex(h.registry, h.states)
+	h.built, h.layout = time.Now(), false
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.index = index
 	clear(h.changed)
 	h.mark(wake, func(f *Feed) bool { return f.kind != kindStatus })
 }
@@ -221,10 +242,10 @@ func (h *Hub) rebuild(r *concord.Registry, wake *wakeList) {
 // refresh sends the summaries that changed.
 func (h *Hub) refresh() {
 	var wake wakeList
-	h.mu.Lock()
 	if h.layout {
-		h.rebuild(h.index.registry, &wake)
+		h.rebuild(&wake)
 	}
+	h.mu.Lock()
 	for a := range h.changed {
 		if rendered := a.sum.render(); string(rendered) != string(a.rendered) {
 			a.rendered = rendered

@@ -18,6 +18,7 @@ const Lifetime = 7 * 24 * time.Hour
 
 const (
 	tokenBytes  = 32
+	maxLogin    = 256              // bytes
 	maxPerUser  = 256              // sessions of one user; the oldest gives way
 	maxUnknown  = 4096             // tokens remembered as unknown
 	unknownFor  = 10 * time.Second // how long
@@ -118,6 +119,9 @@ func randomBytes(n int) []byte {
 // Errors: CodeUnauthorized, CodeTooMany, CodeUnavailable when the database is
 // down and the user was never seen.
 func (s *Sessions) SignIn(ctx context.Context, login, password, address string) (token string, id Identity, err error) {
+	if len(login) > maxLogin {
+		return "", id, concord.Errorf(concord.CodeUnauthorized, "Access Denied")
+	}
 	if !s.limit.take(login, address) {
 		return "", id, concord.Errorf(concord.CodeTooMany, "Too many login failures, please wait a bit before trying again.")
 	}
