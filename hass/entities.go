@@ -274,6 +274,9 @@ func parseTime(v []byte) (time.Time, error) {
 			scale /= 10
 			frac += int64(v[i]-'0') * scale
 		} else {
+			if v[i] == '5' && i == len(v)-1 {
+				return parseOddTime(v) // which way depends on the bits of the number
+			}
 			if v[i] >= '5' {
 				frac++
 			}
@@ -283,12 +286,14 @@ func parseTime(v []byte) (time.Time, error) {
 	return checkTime(sec*1_000_000 + frac)
 }
 
+// parseOddTime rounds in the steps in which Python does.
 func parseOddTime(v []byte) (time.Time, error) {
 	f, err := strconv.ParseFloat(string(v), 64)
 	if err != nil || math.Abs(f) > 1e12 {
 		return time.Time{}, errTime
 	}
-	return checkTime(int64(math.Round(f * 1e6)))
+	sec, frac := math.Modf(f)
+	return checkTime(int64(sec)*1_000_000 + int64(math.RoundToEven(frac*1e6)))
 }
 
 // checkTime refuses what neither RFC 3339 nor a database can hold.

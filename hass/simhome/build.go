@@ -17,7 +17,8 @@ type builder struct {
 	floor string // where the next area goes
 	area  string // where the next device goes
 	dev   *device
-	limit int // of entities; 0 is none
+	limit int // of entities with a state; 0 is none
+	live  int // entities with a state so far
 }
 
 // attrs are attributes of a state.
@@ -89,7 +90,7 @@ func (b *builder) device(name, maker, model, platform string) *device {
 // alone ends the device: the entities added next stand alone.
 func (b *builder) alone() { b.dev = nil }
 
-func (b *builder) full() bool { return b.limit > 0 && len(b.h.entities) >= b.limit }
+func (b *builder) full() bool { return b.limit > 0 && b.live >= b.limit }
 
 // add adds an entity.
 func (b *builder) add(s spec) *entity {
@@ -116,6 +117,7 @@ func (b *builder) add(s spec) *entity {
 		Context: hass.Context{ID: ulid(now, b.rng)},
 	}
 	e.past = []*hass.State{e.state}
+	b.live++
 	if e.mover != nil {
 		b.h.movers = append(b.h.movers, e)
 	}

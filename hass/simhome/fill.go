@@ -13,16 +13,16 @@ func fill(b *builder) {
 		b.addArea(fmt.Sprintf("Room %d", n), "mdi:door")
 	}
 	areas := b.h.reg.areas
-	entities := max(o.Entities, len(b.h.entities))
+	entities := max(o.Entities, b.live)
 	perDevice := 10
 	if missing := o.Devices - len(b.h.reg.devices); missing > 0 {
-		perDevice = max(1, (entities-len(b.h.entities)+missing-1)/missing)
+		perDevice = max(1, (entities-b.live+missing-1)/missing)
 	}
-	for n := 0; len(b.h.entities) < entities || len(b.h.reg.devices) < o.Devices; n++ {
+	for n := 0; b.live < entities || len(b.h.reg.devices) < o.Devices; n++ {
 		b.area = areas[n%len(areas)].AreaID
 		kind := extras[n%len(extras)]
 		b.device(fmt.Sprintf("%s %d", kind.name, n+1), kind.maker, kind.model, kind.platform)
-		for i := range min(perDevice, entities-len(b.h.entities)) {
+		for i := range min(perDevice, entities-b.live) {
 			kind.add(b, i)
 		}
 	}

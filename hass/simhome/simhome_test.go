@@ -44,8 +44,7 @@ func TestSizes(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1, 10, 100, 1000, 20_000} {
 		h := newHome(t, simhome.Options{Entities: size, Areas: 6, Devices: max(1, size/10), Floors: 2})
-		// A few of the family house's entities are disabled and have no state.
-		require.InDelta(t, size, len(h.States()), 3)
+		require.Len(t, h.States(), size)
 	}
 }
 
