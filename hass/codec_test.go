@@ -116,9 +116,11 @@ func TestDiffRoundTrip(t *testing.T) {
 	base := hass.State{EntityID: "light.x", State: "on", Attributes: json.RawMessage(`{"a":1,"b":"x","c":null}`), LastChanged: at(1000001), LastUpdated: at(2000002), Context: hass.Context{ID: "A"}}
 	change := func(f func(*hass.State)) hass.State { s := base; f(&s); return s }
 	for name, next := range map[string]hass.State{
-		"Nothing":         base,
-		"State":           change(func(s *hass.State) { s.State, s.LastChanged, s.LastUpdated = "off\n\"", at(3000000), at(3000000) }),
-		"AttributesOnly":  change(func(s *hass.State) { s.Attributes, s.LastUpdated = json.RawMessage(`{"a":2,"b":"x","c":null}`), at(3000003) }),
+		"Nothing": base,
+		"State":   change(func(s *hass.State) { s.State, s.LastChanged, s.LastUpdated = "off\n\"", at(3000000), at(3000000) }),
+		"AttributesOnly": change(func(s *hass.State) {
+			s.Attributes, s.LastUpdated = json.RawMessage(`{"a":2,"b":"x","c":null}`), at(3000003)
+		}),
 		"AttributeGone":   change(func(s *hass.State) { s.Attributes, s.LastUpdated = json.RawMessage(`{"a":1,"c":null}`), at(3000003) }),
 		"AttributeNew":    change(func(s *hass.State) { s.Attributes = json.RawMessage(`{"a":1,"b":"x","c":null,"é\"":{}}`) }),
 		"AllGone":         change(func(s *hass.State) { s.Attributes = json.RawMessage(`{}`) }),
