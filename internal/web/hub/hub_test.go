@@ -271,3 +271,33 @@ func randomState(random *rand.Rand, r *concord.Registry) *concord.State {
 	}
 	return state(e.EntityID, values[random.IntN(len(values))], `{}`)
 }
+
+// An event can tell only one thing of an entity, so two changes are two events.
+func TestTwoChangesOfOneEntityInAFrame(t *testing.T) {
+	t.Parallel()
+	h := setup(t, nil, state("light.a", "off", `{}`), state("light.b", "off", `{}`))
+	feed := read(func(wake func()) *hub.Feed { return h.hub.Entities(nil, wake) })
+	feed.next(t)
+	off, on, dim := state("light.a", "off", `{}`), state("light.a", "on", `{}`), state("light.a", "on", `{"brightness":3}`)
+	h.model.Apply(1, []concord.Change{
+		{EntityID: "light.a", Old: off, New: on}, {EntityID: "light.b", Old: state("light.b", "off", `{}`)},
+		{EntityID: "light.a", Old: on, New: dim}, {EntityID: "light.c", New: state("light.c", "on", `{}`)},
+	})
+	require.JSONEq(t, `{"c":{"light.a":{"+":{"s":"on"}}},"r":["light.b"]}`, string(feed.next(t)))
+	require.JSONEq(t, `{"c":{"light.a":{"+":{"a":{"brightness":3}}}},"a":{"light.c":{"s":"on","a":{},"c":"","lc":1795348800.0}}}`, string(feed.next(t)))
+}
+
+// An entity that is renamed, or appears without a registry entry, finds its
+// place on the screens.
+func TestLayoutFollowsTheStates(t *testing.T) {
+	t.Parallel()
+	h := setup(t, nil, state("light.a", "off", `{"friendly_name":"A"}`))
+	area := read(func(wake func()) *hub.Feed { return h.hub.Area(hub.Unassigned, wake) })
+	require.Contains(t, string(area.next(t)), `"name":"A"`)
+	h.set(state("light.a", "off", `{"friendly_name":"B"}`))
+	require.Contains(t, string(area.next(t)), `"name":"B"`)
+	h.set(state("light.new", "off", `{}`))
+	require.Contains(t, string(area.next(t)), `light.new`)
+	h.remove("light.a")
+	require.NotContains(t, string(area.next(t)), `light.a`)
+}
