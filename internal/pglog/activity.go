@@ -1,10 +1,13 @@
 package pglog
 
+import "bytes"
+
 // activity is what the lines of a session say between two of its errors.
 type activity struct {
 	flags  uint8
 	first  int64 // line number within the session (%l) of the first line, 0 unknown
 	last   int64
+	local  uint64 // local part of the first virtual transaction id seen, 0 unknown
 	conn   *connection
 	source uint64
 }
@@ -98,6 +101,23 @@ func (e *actEntry) number(n int64) {
 		e.act.flags |= actGap
 	}
 	e.last, e.act.last = n, n
+}
+
+// virtual notes the virtual transaction id of a session's line.
+func (e *actEntry) virtual(vxid []byte) {
+	if e.act.local == 0 && len(vxid) > 0 {
+		e.act.local = localPart(vxid)
+	}
+}
+
+// localPart gives the part of a virtual transaction id behind the slash.
+func localPart(vxid []byte) uint64 {
+	slash := bytes.LastIndexByte(vxid, '/')
+	if slash < 0 {
+		return 0
+	}
+	n, _, _ := parseUint(vxid, slash+1)
+	return n
 }
 
 // take hands the activity over and starts afresh.

@@ -123,7 +123,7 @@ func (e *engine) readInput(ctx context.Context, a *arranged, prefix *Prefix, inf
 	describe(info, f)
 	st := e.streams[a.group]
 	if st == nil {
-		st = newStream(hashBytes([]byte(a.group)))
+		st = newStream(hashBytes([]byte(a.group)), e.settleHeld)
 		e.streams[a.group] = st
 	}
 	src := &source{name: a.Name, stream: st, format: f, info: info}

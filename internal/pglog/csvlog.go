@@ -210,7 +210,7 @@ func (w *worker) csvRecord(record []byte) {
 		return
 	}
 	w.out.seen.records++
-	w.f = fields{user: cols[csvUser], database: cols[csvDatabase]}
+	w.f = fields{user: cols[csvUser], database: cols[csvDatabase], vxid: cols[csvVXID]}
 	pid, _, _ := parseUint(cols[csvPID], 0)
 	w.f.pid = uint32(pid)
 	w.f.scanSession(cols[csvSession], 0)

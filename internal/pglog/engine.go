@@ -45,7 +45,9 @@ func (e *engine) merge(p *parsed, src *source) {
 			it.rec.Line += src.base
 			e.record(it, src)
 		case it.key != 0:
-			src.stream.session(it.key).apply(&it.act)
+			x := src.stream.session(it.key)
+			x.releaseBy(&it.act, src.stream.settle)
+			x.apply(&it.act)
 		}
 	}
 	src.base += p.lines
@@ -78,6 +80,8 @@ func (e *engine) record(it *item, src *source) {
 	if it.key != 0 {
 		s = src.stream.session(it.key)
 		if !it.fromOdoo() {
+			s.releaseBy(&it.act, src.stream.settle)
+			s.releaseAt(localPart([]byte(rec.VXID)), src.stream.settle)
 			s.apply(&it.act)
 		}
 		if s.conn != nil {
@@ -169,12 +173,36 @@ func (e *engine) cascade(rec *Record, s *session, where Place, src *source) {
 	if !e.inRange(rec.Time) {
 		return
 	}
-	if e.join != nil {
-		if e.join.cascade(rec, c) {
-			return
-		}
+	if rec.Program == Server && root != nil && doubtful(root, rec) {
+		s.held = append(s.held, heldCascade{cascade: c, database: rec.Database, rec: e.joinRecord(rec)})
+		return
+	}
+	e.passCascade(rec, c)
+}
+
+// joinRecord keeps a record that a join will want to see again.
+func (e *engine) joinRecord(rec *Record) *Record {
+	if e.join == nil {
+		return nil
+	}
+	return rec
+}
+
+// passCascade hands a cascade to the join, or settles it.
+func (e *engine) passCascade(rec *Record, c Cascade) {
+	if e.join != nil && e.join.cascade(rec, c) {
+		return
 	}
 	e.settleCascade(c, rec.Database)
+}
+
+// settleHeld is what a stream does with a cascade whose root is decided.
+func (e *engine) settleHeld(h heldCascade) {
+	if e.join != nil && h.rec != nil {
+		e.passCascade(h.rec, h.cascade)
+		return
+	}
+	e.settleCascade(h.cascade, h.database)
 }
 
 // settleCascade counts a cascade whose root is final and hands it out.
@@ -227,6 +255,11 @@ func (e *engine) inRange(at int64) bool {
 
 // finish closes the books.
 func (e *engine) finish() *Result {
+	for _, st := range e.streams {
+		for _, x := range st.sessions {
+			x.release(0, st.settle)
+		}
+	}
 	if e.join != nil {
 		e.join.finish(e)
 	}

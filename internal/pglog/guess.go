@@ -103,7 +103,10 @@ func sampleOf(line []byte, w *words) (sample, bool) {
 				continue
 			}
 			t, _, ok := w.tokenAt(line, start)
-			if ok && t.kind == kindRecord {
+			if ok && start == 0 && t.kind != kindRecord {
+				return sample{}, false // a continuation that looks like a label
+			}
+			if ok {
 				return sample{prefix: line[:start], line: line, end: start}, true
 			}
 		}

@@ -7,6 +7,7 @@ import (
 var (
 	keySeverity = []byte(`"error_severity":"`)
 	keySession  = []byte(`"session_id":"`)
+	keyVirtual  = []byte(`"vxid":"`)
 	keyPID      = []byte(`"pid":`)
 	keyNumber   = []byte(`"line_num":`)
 	keyMessage  = []byte(`"message":"`)
@@ -91,6 +92,9 @@ func (w *worker) sessionJSON(head []byte) {
 	if i := bytes.Index(head, keyNumber); i >= 0 {
 		n, _, _ := parseUint(head, skipJSONSpace(head, i+len(keyNumber)))
 		w.f.number = int64(n)
+	}
+	if i := bytes.Index(head, keyVirtual); i >= 0 {
+		w.f.scan('v', head, i+len(keyVirtual))
 	}
 	if w.f.pid == 0 {
 		if i := bytes.Index(head, keyPID); i >= 0 {

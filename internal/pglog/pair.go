@@ -51,6 +51,7 @@ const (
 	whyXID       = "the session's last error had another transaction id"
 	whyGap       = "lines of the session are missing in between"
 	whyCommit    = "the session's last error ended its transaction"
+	whyBetween   = "other transactions of the session lie in between, and one of them may have failed unseen"
 	whyTime      = "too much time lies between for the same transaction"
 	whyAmbiguous = "several transactions are open under this pid"
 	whyNoKey     = "the line does not tell its session"
@@ -68,9 +69,58 @@ type session struct {
 	pending bool
 	last    int64 // line number (%l)
 	seen    uint64
+	held    []heldCascade
 	open    []*Root  // Odoo, several threads under one pid
 	waiting []*Root  // Odoo, outcome not yet known
 	retried []string // Odoo, states retried since the last answer
+}
+
+// heldCascade waits for the session's next transaction: only then is it known whether another one lay in between.
+type heldCascade struct {
+	cascade  Cascade
+	database string
+	rec      *Record // for a join, else nil
+}
+
+// doubtful tells whether a cascade's root is shown by nothing but its place: neither of the two has a transaction id,
+// though the log would show it. The virtual transaction ids then decide.
+func doubtful(c *Root, rec *Record) bool {
+	return c.hasXID && rec.HasXID && c.xid == 0 && rec.XID == 0 && c.vxid != "" && strings.HasSuffix(rec.VXID, "/0")
+}
+
+// release decides the held cascades when the session's next transaction is seen. local is its virtual number, 0 when
+// the session ended.
+func (s *session) release(local uint64, settle func(heldCascade)) {
+	if len(s.held) == 0 {
+		return
+	}
+	own := localPart([]byte(s.held[0].cascade.Root.vxid))
+	if local == own {
+		return
+	}
+	for _, h := range s.held {
+		if local > own+1 {
+			h.cascade.Root.cascades--
+			h.cascade.Root, h.cascade.Why = nil, whyBetween
+		}
+		settle(h)
+	}
+	s.held = s.held[:0]
+}
+
+// releaseAt is release for a line that may not show a transaction.
+func (s *session) releaseAt(local uint64, settle func(heldCascade)) {
+	if local != 0 {
+		s.release(local, settle)
+	}
+}
+
+// releaseBy releases by what a session's lines said.
+func (s *session) releaseBy(a *activity, settle func(heldCascade)) {
+	s.releaseAt(a.local, settle)
+	if a.flags&actBoundary != 0 {
+		s.release(0, settle)
+	}
 }
 
 // drop withdraws the candidate.
@@ -80,13 +130,14 @@ func (s *session) drop(why string) {
 
 // stream is a log that may span several files: one server's, in the order of writing.
 type stream struct {
+	settle   func(heldCascade)
 	salt     uint64
 	sessions map[uint64]*session
 	clock    uint64
 }
 
-func newStream(salt uint64) *stream {
-	return &stream{salt: salt, sessions: map[uint64]*session{}}
+func newStream(salt uint64, settle func(heldCascade)) *stream {
+	return &stream{salt: salt, sessions: map[uint64]*session{}, settle: settle}
 }
 
 // maxSessions bounds the memory; a session without a candidate needs none.
@@ -111,6 +162,7 @@ func (s *stream) evict() {
 	limit := s.clock - maxSessions/2
 	for key, x := range s.sessions {
 		if x.cand == nil && len(x.open) == 0 || x.seen < limit {
+			x.release(0, s.settle)
 			delete(s.sessions, key)
 		}
 	}
@@ -120,6 +172,7 @@ func (s *stream) evict() {
 func (s *stream) restart(source uint64) {
 	for key, x := range s.sessions {
 		if x.source == source {
+			x.release(0, s.settle)
 			delete(s.sessions, key)
 		}
 	}

@@ -384,6 +384,7 @@ func (w *worker) quiet(message []byte, key uint64) {
 	}
 	e := w.acts.entry(key)
 	e.number(w.f.number)
+	e.virtual(w.f.vxid)
 	name := quietNote(message)
 	if name == "" {
 		name = w.words.findNote(message)
