@@ -128,29 +128,46 @@ func (s *Server) answerRPC(w http.ResponseWriter, r *http.Request, endpoint stri
 		outcome = string(concord.ErrorCode(err))
 	}
 	s.metrics.rpc.WithLabelValues(endpoint, outcome).Inc()
-	if id == nil {
-		id = json.RawMessage("null")
-	}
-	answer := map[string]any{"jsonrpc": "2.0", "id": id}
+	member, status := "result", http.StatusOK
 	if fault, ok := errors.AsType[*rpcError](err); ok {
+		member, result = "error", fault.body()
 		if fault.code == rpcSessionExpired {
-			answer["id"] = nil // as Odoo: it looks for the session before it reads the call
+			id = nil // as Odoo: it looks for the session before it reads the call
 		}
-		answer["error"] = fault.body()
 	} else if err != nil {
-		answer["result"] = s.failure(r.Context(), err)
-	} else {
-		answer["result"] = result
+		result = s.failure(r.Context(), err)
 	}
-	status := http.StatusOK
 	if concord.ErrorCode(err) == concord.CodeTooMany {
 		status = http.StatusTooManyRequests
 		w.Header().Set("Retry-After", "10")
 	}
-	if werr := writeJSON(w, status, answer); werr != nil {
+	body, werr := envelope(id, member, result)
+	if werr == nil {
+		werr = writeBytes(w, status, body)
+	}
+	if werr != nil {
 		return errors.Join(err, fmt.Errorf("answer %s: %w", endpoint, werr))
 	}
 	return err
+}
+
+// envelope puts the answer together. A result that is encoded already goes in
+// as it is: encoding/json would read all of it once more.
+func envelope(id json.RawMessage, member string, result any) ([]byte, error) {
+	body, encoded := result.(json.RawMessage)
+	if !encoded {
+		var err error
+		if body, err = json.Marshal(result); err != nil {
+			return nil, err
+		}
+	}
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	b := make([]byte, 0, len(body)+len(id)+64)
+	b = append(append(b, `{"jsonrpc":"2.0","id":`...), id...)
+	b = append(append(append(b, `,"`...), member...), `":`...)
+	return append(append(b, body...), '}'), nil
 }
 
 // conflictMessage is what clients of the add-on know.
