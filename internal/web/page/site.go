@@ -73,16 +73,15 @@ func (s *pageSite) addStatic() error {
 }
 
 // addGenerated adds what is put together from several files: the words of each
-// language, and two tables that the page imports as modules.
+// language, and the module with the icon tables.
 func (s *pageSite) addGenerated() {
 	for _, lang := range Languages {
 		body := fmt.Appendf(nil, `{"ui":%s,"states":%s}`, read("i18n/"+lang+".json"), read("facts/states."+lang+".json"))
 		s.add("i18n/"+lang+".json", compact(body))
 	}
-	s.add("facts.js", fmt.Appendf(nil, "export default %s;\n", compact(read("facts/icons.json"))))
 	core, err := json.Marshal(Icons(coreIcons()))
 	must(err)
-	s.add("core-icons.js", fmt.Appendf(nil, "export default %s;\n", core))
+	s.add("facts.js", fmt.Appendf(nil, "export const icons=%s;\nexport const core=%s;\n", compact(read("facts/icons.json")), core))
 }
 
 func (s *pageSite) add(name string, body []byte) { s.files[name] = newAsset(name, body) }
@@ -128,7 +127,7 @@ func (s *pageSite) url(name string) string {
 // preloaded are the modules that the first screen needs, so that the browser
 // asks for all of them at once instead of finding them one behind the other.
 var preloaded = []string{
-	"home.js", "entity.js", "ui.js", "controls.js", "views.js", "extras.js", "facts.js", "core-icons.js",
+	"home.js", "entity.js", "ui.js", "controls.js", "views.js", "facts.js",
 	"vendor/lit-html/lit-html.js", "vendor/lit-html/async-directive.js", "vendor/lit-html/directive-helpers.js", "vendor/lit-html/directive.js",
 	"vendor/haws/connection.js", "vendor/haws/socket.js", "vendor/haws/errors.js", "vendor/haws/messages.js", "vendor/haws/util.js",
 }
@@ -139,7 +138,6 @@ func (s *pageSite) importMap() string {
 		"lit-html/async-directive.js":  s.url("vendor/lit-html/async-directive.js"),
 		"home-assistant-js-websocket/": "/static/" + s.version + "/vendor/haws/",
 		"concord/facts.js":             s.url("facts.js"),
-		"concord/core-icons.js":        s.url("core-icons.js"),
 	}
 	body, err := json.Marshal(map[string]any{"imports": imports})
 	must(err)
@@ -150,6 +148,7 @@ func (s *pageSite) buildShell() {
 	theme, imports := strings.TrimSpace(string(s.files["theme.js"].body)), s.importMap()
 	t := template.Must(template.New("").Funcs(template.FuncMap{
 		"asset":     s.url,
+		"inline":    func(name string) template.URL { return dataURL(s.files[name].body) },
 		"theme":     func() template.JS { return template.JS(theme) },
 		"importmap": func() template.HTML { return template.HTML(imports) },
 		"preloads":  func() []string { return urls(s, preloaded) },
@@ -161,6 +160,10 @@ func (s *pageSite) buildShell() {
 		"default-src 'none'", "script-src 'self' " + sourceHash(theme) + " " + sourceHash(imports), "style-src 'self'",
 		"img-src 'self' data:", "connect-src 'self'", "manifest-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'self'",
 	}, "; ")
+}
+
+func dataURL(svg []byte) template.URL {
+	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg))
 }
 
 func urls(s *pageSite, names []string) []string {

@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // Screen is the size and the theme of a browser window.
@@ -60,6 +61,16 @@ func Visible(selector string) Step { return chromedp.WaitVisible(chromedp.CSS(se
 
 // Type sends keys to the element of the CSS selector.
 func Type(selector, keys string) Step { return chromedp.SendKeys(chromedp.CSS(selector), keys) }
+
+// Keys for Press.
+const (
+	Escape     = kb.Escape
+	Enter      = kb.Enter
+	ArrowRight = kb.ArrowRight
+)
+
+// Press presses one key where the focus is.
+func Press(key string) Step { return chromedp.KeyEvent(key) }
 
 // stepLimit ends a step that will never come, so that a test fails with a name.
 const stepLimit = 20 * time.Second
@@ -213,7 +224,7 @@ func (b *Browser) Until(t testing.TB, expression string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, stepLimit)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression)); err != nil {
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("!!("+expression+")")); err != nil {
 		t.Fatalf("waiting for %s: %v\nconsole: %s", expression, err, strings.Join(b.Complaints(), "\n"))
 	}
 }

@@ -6,6 +6,7 @@ package pagetest
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +31,7 @@ type House struct {
 	calls   []Call
 	refusal string
 	deaf    bool
+	closed  bool
 }
 
 // Call is one call_service that the page sent.
@@ -142,6 +144,26 @@ func (h *House) Deafen(deaf bool) {
 	h.deaf = deaf
 }
 
+// SetClosed makes the house refuse new pages until told otherwise.
+func (h *House) SetClosed(closed bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = closed
+}
+
+// Watched returns the entities that some page is subscribed to.
+func (h *House) Watched() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]bool{}
+	for c := range h.clients {
+		for _, s := range c.subs {
+			maps.Copy(all, s.ids)
+		}
+	}
+	return all
+}
+
 // Calls returns the service calls so far.
 func (h *House) Calls() []Call {
 	h.mu.Lock()
@@ -207,6 +229,13 @@ func (c *client) sendState(id string, diff any) {
 }
 
 func (h *House) serveSocket(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	closed := h.closed
+	h.mu.Unlock()
+	if closed {
+		http.Error(w, "closed", http.StatusServiceUnavailable)
+		return
+	}
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return

@@ -1,9 +1,8 @@
 // One row per entity: icon, name, state, and the control that its domain asks for.
 import { html, nothing } from "lit-html";
-import { act, pending } from "./home.js";
-import { trendPath } from "./extras.js";
+import { act, pending, trendOf } from "./home.js";
 import { live, badge, tint, icon, toggleSwitch, slider, stepper, iconButton, choice, actionNote, flip, shown } from "./ui.js";
-import { t, domainOf, classOf, stateText, stateWord, className, attributeWord, isGone, isOn, unitOf, colourOf, batteryIcon, ago, number, withUnit, percent } from "./entity.js";
+import { t, domainOf, classOf, stateText, className, isGone, isOn, unitOf, colourOf, batteryIcon, ago, number, withUnit, percent } from "./entity.js";
 
 const has = (st, bit) => ((st.attributes.supported_features ?? 0) & bit) !== 0;
 const near = (a, b, by) => a != null && Math.abs(a - b) <= by;
@@ -141,7 +140,7 @@ export function brightness(e, st, name, cls) {
 }
 
 /** One stepper, or two where the mode keeps a range. */
-export function setpoints(e, st, name) {
+function setpoints(e, st, name) {
   const a = st.attributes;
   const step = a.target_temp_step ?? (a.temperature_unit === "°F" ? 1 : 0.5);
   const one = (key, label) =>
@@ -179,8 +178,23 @@ const timed = new Set(["door", "window", "garage_door", "opening", "motion", "oc
 
 const since = (e, st) => (st && domainOf(e.id) === "binary_sensor" && timed.has(classOf(e, st)) && !isGone(st) ? ago(st.lc * 1000) : "");
 
+// The last day of a sensor as a path on a 100 × 24 canvas; a flat one says nothing.
+function trendPath(values) {
+  const known = values.filter((v) => v != null);
+  const low = Math.min(...known);
+  const span = Math.max(...known) - low;
+  if (known.length < 3 || !(span > 0)) return "";
+  let pen = "M";
+  return values.map((v, i) => {
+    if (v == null) return (pen = "M"), "";
+    const point = `${pen}${((i / (values.length - 1)) * 100).toFixed(1)} ${(22 - ((v - low) / span) * 20).toFixed(1)}`;
+    pen = "L";
+    return point;
+  }).join("");
+}
+
 function spark(id) {
-  const path = trendPath(id);
+  const path = trendPath(trendOf(id) ?? []);
   return path ? html`<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true"><path d=${path}></path></svg>` : nothing;
 }
 
@@ -214,4 +228,4 @@ function drawRow(st, e) {
   </div>`;
 }
 
-export { control, has, near, toggleOf, stateWord, attributeWord };
+export { control, has, near };

@@ -3,7 +3,7 @@
 import { html, render, nothing } from "lit-html";
 import { ask, act, watch, states, listen } from "./home.js";
 import { icon, tint, slider, actionNote, toggleSwitch, flip, iconButton, choice } from "./ui.js";
-import { control, brightness, dimmable, has, near, nameOf } from "./controls.js";
+import { control, brightness, dimmable, has, near } from "./controls.js";
 import { favourites } from "./views.js";
 import { t, localeOf, domainOf, stateText, isGone, isOn, isNumeric, ago, moment, stateWord, attributeWord, classOf, unitOf, percent, number, withUnit } from "./entity.js";
 

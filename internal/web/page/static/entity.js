@@ -1,6 +1,6 @@
 // What an entity looks like: its words, its icon, its colour. Words and icons
 // follow Home Assistant's own tables, which the server hands over as facts.
-import facts from "concord/facts.js";
+import { icons as facts } from "concord/facts.js";
 
 export let lang = "en";
 let locale = "en"; // the reader's own variety of the language, for numbers and times
@@ -170,11 +170,14 @@ const domainIcons = {
   air_quality: "air-filter", image_processing: "image-filter-frames", plant: "flower", tag: "tag-outline",
 };
 
-/** Adds the icons of some integrations' own entities: {platform: {domain: {key: [default, states]}}}. */
-export function addPlatformIcons(table) {
-  platformIcons = { ...platformIcons, ...table };
+/** Fetches the icons that integrations give to their own entities; says whether any came. */
+export async function loadPlatformIcons(entities) {
+  const names = [...new Set(entities.filter((e) => e.tk && e.platform && !(e.platform in platformIcons)).map((e) => e.platform))].sort();
+  if (!names.length) return false;
+  const table = await fetch("/icons/platform?names=" + names.join(",")).then((r) => r.json(), () => ({}));
+  platformIcons = { ...platformIcons, ...Object.fromEntries(names.map((n) => [n, {}])), ...table };
+  return true;
 }
-export const knowsPlatform = (platform) => platform in platformIcons;
 
 const ofState = (entry, state) => entry && (entry[1]?.[state] ?? entry[0]);
 

@@ -4,7 +4,7 @@ import { Connection } from "home-assistant-js-websocket/connection.js";
 import { createSocket } from "home-assistant-js-websocket/socket.js";
 import { ERR_INVALID_AUTH } from "home-assistant-js-websocket/errors.js";
 
-const PING_EVERY = 5000; // a silent link is noticed after PING_EVERY + PING_WAIT at the latest
+const PING_EVERY = 5000; // a link silent that long is asked; PING_WAIT later it counts as lost
 const PING_WAIT = 3000;
 const ANSWER_WAIT = 8000; // how long a control waits for its entity's new state
 
@@ -73,12 +73,13 @@ export async function connect() {
       await new Promise((r) => setTimeout(r, Math.min(1000 + 1000 * tries, 5000)));
     }
   }
-  link.conn.addEventListener("ready", () => setOnline(true));
+  link.conn.addEventListener("ready", () => (hear(), setOnline(true)));
   link.conn.addEventListener("disconnected", () => setOnline(false));
   link.conn.addEventListener("reconnect-error", (_, error) => refused(error));
+  hear();
   setOnline(true);
   ready();
-  setInterval(heartbeat, PING_EVERY);
+  setInterval(() => Date.now() - heard >= PING_EVERY - 500 && heartbeat(), PING_EVERY / 5);
   for (const [target, type] of [[document, "visibilitychange"], [window, "online"], [window, "pageshow"]]) {
     target.addEventListener(type, () => document.visibilityState === "visible" && heartbeat());
   }
@@ -93,6 +94,12 @@ async function refused(error) {
     over = answer?.type === "opaqueredirect";
   }
   if (over) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+}
+
+let heard = 0; // when the server last said anything
+function hear() {
+  heard = Date.now();
+  link.conn.socket.addEventListener("message", () => (heard = Date.now()));
 }
 
 let beating = false;
@@ -275,4 +282,25 @@ export function floorsWithAreas() {
     return { ...floor, areas };
   });
   return [...floors, { floor_id: null, name: null, areas: [...left] }].filter((f) => f.areas.length > 0);
+}
+
+// ---- the last day of the sensors -------------------------------------------------
+
+const trends = new Map(); // entity id → {at, values} oldest value first
+const TREND_AGE = 10 * 60e3;
+
+/** The values of a sensor over the last day, null where unknown; undefined before they came. */
+export const trendOf = (id) => trends.get(id)?.values;
+
+/** Asks for the last day of these sensors, once in ten minutes; without an answer there is none. */
+export async function loadTrends(ids) {
+  const now = Date.now();
+  const due = ids.filter((id) => !(now - trends.get(id)?.at < TREND_AGE)).slice(0, 60);
+  if (!due.length) return;
+  for (const id of due) trends.set(id, { at: now, values: trendOf(id) });
+  const answer = await ask({ type: "concord/trends", entity_ids: due, hours: 24, points: 32 }).catch(() => null);
+  for (const id in answer ?? {}) {
+    trends.set(id, { at: now, values: answer[id] });
+    touch(id);
+  }
 }

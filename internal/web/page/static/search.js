@@ -26,6 +26,7 @@ export function openSearch() {
 box.addEventListener("close", () => (unwatch(), (unwatch = () => {})));
 box.addEventListener("click", (ev) => (ev.target === box || ev.target.closest("a[href]")) && box.close());
 box.addEventListener("keydown", (ev) => {
+  if (ev.key === "Escape") return ev.preventDefault(), box.close(); // a search field would only empty itself
   if (ev.key !== "ArrowDown" && ev.key !== "ArrowUp") return;
   const stops = [box.querySelector("input"), ...box.querySelectorAll(".found a")];
   const next = stops.indexOf(document.activeElement) + (ev.key === "ArrowDown" ? 1 : -1);

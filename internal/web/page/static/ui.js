@@ -1,7 +1,7 @@
 // The small things every view is made of: icons, live parts, sliders, switches.
 import { html, nothing } from "lit-html";
 import { AsyncDirective, directive } from "lit-html/async-directive.js";
-import core from "concord/core-icons.js";
+import { core } from "concord/facts.js";
 import { states, pending, listen, touch, touchAll, act, dismiss } from "./home.js";
 import { t, iconOf, colourOf, lampColour, inkOn, isGone, isOn, domainOf } from "./entity.js";
 
@@ -72,7 +72,7 @@ export const live = directive(Live);
 export const shown = (id, key, value) => drafts.get(id)?.[key] ?? pending.get(id)?.target?.[key] ?? value;
 const drafts = new Map(); // entity id → values under a finger that is still down
 
-export function draft(id, values) {
+function draft(id, values) {
   if (values) drafts.set(id, { ...drafts.get(id), ...values });
   else drafts.delete(id);
 }

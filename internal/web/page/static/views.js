@@ -1,10 +1,9 @@
 // The two main screens: the overview of areas by floor, and one area.
 import { html, nothing } from "lit-html";
-import { outline, floorsWithAreas, subscribe, watch, act, states } from "./home.js";
+import { outline, floorsWithAreas, subscribe, watch, act, states, touchAll, loadTrends } from "./home.js";
 import { live, icon } from "./ui.js";
-import { loadPlatformIcons, loadTrends } from "./extras.js";
 import { row, nameOf, battery } from "./controls.js";
-import { t, domainOf, number } from "./entity.js";
+import { t, domainOf, number, isNumeric, loadPlatformIcons } from "./entity.js";
 
 // ---- summaries ----------------------------------------------------------------------
 
@@ -62,7 +61,7 @@ function areaCard(area) {
 }
 
 /** Totals of the whole home, above the floors. */
-export function homeSummary() {
+function homeSummary() {
   return live("@", () => {
     const all = [...outline.areas.values(), outline.unassigned].filter(Boolean).map((a) => a.s);
     const sum = (f) => all.reduce((n, s) => n + (f(s) ?? 0), 0);
@@ -130,7 +129,7 @@ export function area(id, changed) {
       unwatch = watch(idsOnScreen(data));
       before();
       changed();
-      setTimeout(() => (loadPlatformIcons(data), loadTrends(data)), 800);
+      setTimeout(() => embellish(data), 800);
     },
     (error) => ((failure = error), changed()),
   );
@@ -144,6 +143,13 @@ export function area(id, changed) {
       return html`${areaHead(id, this.title)}${data ? areaBody(data, n) : nothing}`;
     },
   };
+}
+
+// What the cards show beyond states comes when they already stand.
+async function embellish(data) {
+  const all = [...data.devices.flatMap((d) => d.entities), ...data.entities];
+  loadTrends(all.filter((e) => domainOf(e.id) === "sensor" && !e.cat && states.has(e.id) && isNumeric(e, states.get(e.id))).map((e) => e.id));
+  if (await loadPlatformIcons(all)) touchAll();
 }
 
 const folded = (e) => e.cat != null;
@@ -232,4 +238,4 @@ function groupCard({ key, list }) {
   };
 }
 
-export { areaIcon, floorIcon, lightsChip };
+export { areaIcon };
