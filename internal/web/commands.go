@@ -61,11 +61,15 @@ func (s *Server) commands() (all map[string]server.Command, background map[strin
 func (s *Server) wsCommand(name string, f command) server.Command {
 	return func(ctx context.Context, session *server.Session, r server.Request) (any, error) {
 		c := session.User().(*screen) // what authenticateScreen returned
-		ctx = concord.WithCorrelationID(context.WithValue(ctx, identityKey{}, c.identity), c.id)
+		id, err := s.sessions.Current(c.identity.Session.TokenHash)
+		if err != nil {
+			return nil, s.refusal(ctx, name, err)
+		}
+		ctx = concord.WithCorrelationID(context.WithValue(ctx, identityKey{}, id), c.id)
 		ctx, cancel := context.WithTimeout(ctx, asksHome)
 		defer cancel()
 		var result any
-		err := s.guard(ctx, func() (err error) {
+		err = s.guard(ctx, func() (err error) {
 			result, err = f(ctx, c, r)
 			return err
 		})

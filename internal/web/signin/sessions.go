@@ -276,6 +276,16 @@ func (s *Sessions) Home(hash [32]byte) int64 {
 	return 0
 }
 
+// Current returns who the session belongs to now, from memory; a screen that
+// stays connected asks before it does anything. The error is CodeUnauthorized.
+func (s *Sessions) Current(hash [32]byte) (Identity, error) {
+	id, known, err := s.fromMemory(hash)
+	if !known || err != nil {
+		return Identity{}, errExpired
+	}
+	return id, nil
+}
+
 // Valid reports whether the session still holds; a screen that stays connected
 // for days asks from time to time.
 func (s *Sessions) Valid(hash [32]byte) bool {
