@@ -66,6 +66,9 @@ type Options struct {
 	// Background names the commands that may take long: each of them runs in a
 	// goroutine of its own, at most 32 at a time for one session.
 	Background map[string]bool
+	// Bare names the commands without members: anything besides id and type is
+	// refused, as Home Assistant does.
+	Bare map[string]bool
 	// OnSession is called after authentication; the function it returns, unless
 	// nil, after the session has ended.
 	OnSession func(s *Session) (ended func())

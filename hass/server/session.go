@@ -165,6 +165,10 @@ func (s *Session) command(raw json.RawMessage) {
 		return
 	}
 	s.lastID = r.ID
+	if (s.server.opts.Bare[r.Type] || r.Type == "ping") && members(raw) > 2 {
+		s.sendError(id, &Error{"invalid_format", "extra keys not allowed."})
+		return
+	}
 	if s.builtIn(r) {
 		return
 	}
@@ -216,6 +220,13 @@ func (s *Session) parse(raw json.RawMessage) (r Request, id json.RawMessage, pro
 	}
 	r.Raw = raw
 	return r, id, nil
+}
+
+func members(raw json.RawMessage) (n int) {
+	for it := scan.Object(raw); it.Next(); {
+		n++
+	}
+	return n
 }
 
 // builtIn answers the commands of the protocol itself.

@@ -275,7 +275,7 @@ func (h *Home) updateArea(r server.Request) (any, error) {
 		h.fire(hass.EventAreaRegistryUpdated, map[string]any{"action": "update", "area_id": a.AreaID})
 		return a, nil
 	}
-	return nil, &server.Error{Code: "invalid_info", Message: "Area ID doesn't exist"}
+	return nil, &server.Error{Code: hass.CodeUnknown, Message: "Unknown error"}
 }
 
 func (h *Home) updateDevice(r server.Request) (any, error) {

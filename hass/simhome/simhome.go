@@ -111,9 +111,15 @@ func New(o Options) (*Home, error) {
 
 func (h *Home) serve() (err error) {
 	h.server, err = server.New(server.Options{
-		Authenticate:   h.authenticate,
-		Commands:       h.commands(),
-		Background:     map[string]bool{"history/history_during_period": true},
+		Authenticate: h.authenticate,
+		Commands:     h.commands(),
+		Background:   map[string]bool{"history/history_during_period": true},
+		Bare: map[string]bool{
+			"get_states": true, "get_config": true, "get_services": true, "get_panels": true, "auth/current_user": true,
+			"config/area_registry/list": true, "config/floor_registry/list": true, "config/label_registry/list": true,
+			"config/device_registry/list": true, "config/entity_registry/list": true,
+			"config/entity_registry/list_for_display": true,
+		},
 		MaxPending:     h.opts.MaxPending,
 		OriginPatterns: []string{"*"},
 		Logger:         h.opts.Logger,
