@@ -3,8 +3,10 @@ package web_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -312,4 +314,34 @@ func TestSubscribeStatus(t *testing.T) {
 		e = c.event(id)
 	}
 	require.Equal(t, "connection refused", e["database"].(map[string]any)["error"])
+}
+
+// A screen that does not read costs a bounded backlog, holds nobody up, and gets
+// the states in full when it reads again.
+func TestSlowScreen(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	slow, quick := b.screen(t), b.screen(t)
+	ids := map[string]any{"entity_ids": []string{"sensor.cpu"}}
+	slowID := slow.subscribe("subscribe_entities", ids)
+	slow.event(slowID)
+	quickID := quick.subscribe("subscribe_entities", ids)
+	quick.event(quickID)
+
+	const changes = 1000 // of 16 kB: more than the buffers of a socket hold
+	filler := strings.Repeat("x", 16<<10)
+	for i := range changes {
+		b.live.set(state("sensor.cpu", fmt.Sprint(i), fmt.Sprintf(`{"filler":"%s%d"}`, filler, i)))
+		m := quick.await(func(m message) bool { return m.ID == quickID })
+		require.Contains(t, string(m.Event), fmt.Sprintf(`"s":"%d"`, i))
+	}
+	events, full := 0, 0
+	for last := ""; !strings.Contains(last, fmt.Sprintf(`"s":"%d"`, changes-1)); events++ {
+		last = string(slow.await(func(m message) bool { return m.ID == slowID }).Event)
+		if strings.HasPrefix(last, `{"a":`) {
+			full++
+		}
+	}
+	require.Less(t, events, changes, "what nobody can read is not kept")
+	require.Positive(t, full)
 }

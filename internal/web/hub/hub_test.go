@@ -301,3 +301,61 @@ func TestLayoutFollowsTheStates(t *testing.T) {
 	h.remove("light.a")
 	require.NotContains(t, string(area.next(t)), `light.a`)
 }
+
+// BenchmarkLayout is what a change of the registry costs in a home of 10,000
+// entities, until a screen has the overview.
+func BenchmarkLayout(b *testing.B) {
+	areas, entities := make([]concord.Area, 100), make([]concord.Entity, 10_000)
+	states := make([]*concord.State, len(entities))
+	for i := range areas {
+		areas[i] = concord.Area{ID: fmt.Sprintf("area_%d", i), Name: fmt.Sprintf("Area %d", i)}
+	}
+	for i := range entities {
+		entities[i] = concord.Entity{EntityID: fmt.Sprintf("sensor.e%05d", i), AreaID: areas[i%100].ID}
+		states[i] = state(entities[i].EntityID, "12.5", `{"friendly_name":"Area Sensor","unit_of_measurement":"W","device_class":"power"}`)
+	}
+	r := concord.NewRegistry(nil, areas, nil, entities, nil, false)
+	h := setup(b, r, states...)
+	overview := read(func(wake func()) *hub.Feed { return h.hub.Overview(noExtra, wake) })
+	overview.next(b)
+	for b.Loop() {
+		h.model.SetRegistry(1, r)
+		overview.next(b)
+	}
+}
+
+func TestTextAttribute(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, attributes, want string }{
+		{"first", `{"k":"v","b":1}`, "v"},
+		{"last", `{"b":{"k":"inner"},"c":["k","x"],"k":"v"}`, "v"},
+		{"spaces", "{ \"b\" : 1 ,\n \"k\" : \"v w\" }", "v w"},
+		{"escapes", `{"a\"":"}","k":"\"\\\u00e9,"}`, `"\é,`},
+		{"a value like the key", `{"b":"k","c":"k"}`, ""},
+		{"only inside", `{"b":{"k":"v"}}`, ""},
+		{"a number", `{"k":5}`, ""},
+		{"null", `{"k":null}`, ""},
+		{"an object", `{"k":{"k":"v"},"z":"y"}`, ""},
+		{"empty", ``, ""}, {"cut", `{"k":"v`, ""}, {"garbage", `"k":]}{"`, ""}, {"backslash at the end", `{"k":"\`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, c.want, hub.TextAttribute(json.RawMessage(c.attributes), "k"))
+		})
+	}
+}
+
+func FuzzTextAttribute(f *testing.F) {
+	f.Add(`{"k":"v","b":{"k":1}}`)
+	f.Fuzz(func(t *testing.T, attributes string) {
+		got := hub.TextAttribute(json.RawMessage(attributes), "k")
+		var all map[string]json.RawMessage
+		if !json.Valid([]byte(attributes)) || json.Unmarshal([]byte(attributes), &all) != nil || strings.Count(attributes, `"k"`) != 1 {
+			return // several members of one name, or none: only that it does not panic
+		}
+		var want string
+		if raw, ok := all["k"]; ok && json.Unmarshal(raw, &want) == nil {
+			require.Equal(t, want, got)
+		}
+	})
+}

@@ -52,39 +52,7 @@ func fullName(e *concord.Entity, st *concord.State, entityID string) string {
 	return entityID
 }
 
-// textAttribute returns a text attribute, or "".
-func textAttribute(attributes json.RawMessage, name string) string {
-	if !bytes.Contains(attributes, []byte(`"`+name+`"`)) {
-		return ""
-	}
-	var all map[string]json.RawMessage
-	if json.Unmarshal(attributes, &all) != nil {
-		return ""
-	}
-	var text string
-	_ = json.Unmarshal(all[name], &text) // not text: ""
-	return text
-}
-
 // nameChanged reports whether two states may give an entity different names.
-// It is asked for every change, so it only compares the bytes that follow the
-// attribute's name.
 func nameChanged(old, new json.RawMessage) bool {
-	return !bytes.Equal(rawName(old), rawName(new))
-}
-
-var nameKey = []byte(`"friendly_name":`)
-
-func rawName(attributes []byte) []byte {
-	i := bytes.Index(attributes, nameKey)
-	if i < 0 {
-		return nil
-	}
-	rest := bytes.TrimLeft(attributes[i+len(nameKey):], " ")
-	for end := 1; end < len(rest); end++ {
-		if rest[end] == '"' && rest[end-1] != '\\' {
-			return rest[:end]
-		}
-	}
-	return rest
+	return !bytes.Equal(old, new) && !bytes.Equal(attribute(old, "friendly_name"), attribute(new, "friendly_name"))
 }

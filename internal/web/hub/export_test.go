@@ -1,0 +1,4 @@
+package hub
+
+// TextAttribute is textAttribute, for tests.
+var TextAttribute = textAttribute
