@@ -104,7 +104,7 @@ func TestBackendDiesInCommit(t *testing.T) {
 	require.NoError(t, err)
 	cluster.Reconnect(t, &admin)
 
-	total := 0
+	total, parent := 0, t
 	for _, death := range []string{"terminate", "kill"} {
 		for _, stage := range []string{"before", "after"} {
 			t.Run(death+" "+stage+" the commit record", func(t *testing.T) {
@@ -124,7 +124,8 @@ func TestBackendDiesInCommit(t *testing.T) {
 					let(t, admin, stage, false)
 					require.NoError(t, syscall.Kill(int(victim), syscall.SIGKILL))
 					eventually(t, func() bool { return admin.Ping(t.Context()) != nil })
-					cluster.Reconnect(t, &admin)
+					cluster.Reconnect(parent, &admin)
+					reload(t, admin, "")
 				} else {
 					_, err := admin.Exec(t.Context(), `select pg_terminate_backend($1)`, victim)
 					require.NoError(t, err)

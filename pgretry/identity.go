@@ -18,11 +18,16 @@ type databaseID struct {
 // roleID is a database as one role sees it.
 type roleID struct {
 	databaseID
-	user string
+	user, searchPath string
 }
 
 func roleOf(c *pgx.ConnConfig) roleID {
-	return roleID{databaseID{host: c.Host, port: c.Port, database: c.Database}, c.User}
+	params := c.RuntimeParams
+	return roleID{
+		databaseID: databaseID{host: c.Host, port: c.Port, database: c.Database},
+		user:       c.User,
+		searchPath: params["search_path"] + params["options"],
+	}
 }
 
 // identity tells which database db leads to.
