@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/pgretry"
 )
 
 // SpoolPosition implements [concord.Store].
@@ -54,45 +55,80 @@ func setPosition(ctx context.Context, tx pgx.Tx, home int64, seq uint64) error {
 // WriteEvents implements [concord.Store]. All good records go in one
 // statement; when PostgreSQL refuses it for a reason that lies in the data, the
 // transaction runs again with a savepoint a record, so that only the bad ones
-// are left out.
+// are left out. When conflicts outlive the first attempts the batch is halved:
+// a transaction of one row holds no lock that another could wait for, so even a
+// storm of deadlocks lets it through.
 func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Record, seq uint64) (concord.EventCounts, error) {
 	good, bad := sift(records)
-	counts, err := db.writeEvents(ctx, home, seq, bad, func(ctx context.Context, tx pgx.Tx) (concord.EventCounts, error) {
-		return applyRecords(ctx, tx, home, good)
-	})
-	if !refusesData(err) {
-		return counts, err
-	}
-	return db.writeEvents(ctx, home, seq, bad, func(ctx context.Context, tx pgx.Tx) (concord.EventCounts, error) {
-		return applyOneByOne(ctx, tx, home, good)
-	})
+	w := eventsWrite{db: db, home: home, seq: seq, bad: bad}
+	return w.write(ctx, good, true)
 }
 
-func (db *DB) writeEvents(ctx context.Context, home int64, seq uint64, bad []concord.BadRecord,
-	apply func(context.Context, pgx.Tx) (concord.EventCounts, error),
-) (concord.EventCounts, error) {
+// splitAfter is how many attempts several rows get together.
+const splitAfter = 3
+
+// attempts of a transaction of n rows.
+func attempts(n int) []pgretry.Option {
+	if n <= 1 {
+		return nil
+	}
+	return []pgretry.Option{pgretry.WithMaxAttempts(splitAfter)}
+}
+
+type eventsWrite struct {
+	db   *DB
+	home int64
+	seq  uint64
+	bad  []concord.BadRecord
+}
+
+// write commits records. The final part takes the bad records and the position
+// along; parts before it may be written again after a crash, which the guard of
+// the rows makes harmless.
+func (w *eventsWrite) write(ctx context.Context, records []concord.Record, final bool) (concord.EventCounts, error) {
+	counts, err := w.transact(ctx, records, final, applyRecords)
+	if refusesData(err) {
+		counts, err = w.transact(ctx, records, final, applyOneByOne)
+	}
+	if concord.ErrorCode(err) != concord.CodeConflict || len(records) < 2 {
+		return counts, err
+	}
+	half := len(records) / 2
+	if counts, err = w.write(ctx, records[:half], false); err != nil {
+		return counts, err
+	}
+	rest, err := w.write(ctx, records[half:], final)
+	rest.Applied += counts.Applied
+	rest.Stale += counts.Stale
+	rest.Failed += counts.Failed
+	return rest, err
+}
+
+type applyFunc func(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record) (concord.EventCounts, error)
+
+func (w *eventsWrite) transact(ctx context.Context, records []concord.Record, final bool, apply applyFunc) (concord.EventCounts, error) {
 	var counts concord.EventCounts
-	err := db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
+	err := w.db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
 		counts = concord.EventCounts{}
-		position, err := spoolPosition(ctx, tx, home)
+		position, err := spoolPosition(ctx, tx, w.home)
 		if err != nil {
 			return err
 		}
-		if position >= seq { // another instance, or an earlier try whose answer was lost
+		if position >= w.seq { // another instance, or an earlier try whose answer was lost
 			counts.Skipped = true
 			return nil
 		}
-		if counts, err = apply(ctx, tx); err != nil {
+		if counts, err = apply(ctx, tx, w.home, records); err != nil || !final {
 			return err
 		}
-		for _, b := range bad {
-			if err := quarantine(ctx, tx, home, b); err != nil {
+		for _, b := range w.bad {
+			if err := quarantine(ctx, tx, w.home, b); err != nil {
 				return err
 			}
 		}
-		counts.Failed += len(bad)
-		return setPosition(ctx, tx, home, seq)
-	})
+		counts.Failed += len(w.bad)
+		return setPosition(ctx, tx, w.home, w.seq)
+	}, attempts(len(records))...)
 	return counts, err
 }
 

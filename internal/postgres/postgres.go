@@ -263,8 +263,8 @@ func (db *DB) Close() {
 
 // write runs fn in a retried transaction. name is the label of its metrics: an
 // endpoint of the fixed list.
-func (db *DB) write(ctx context.Context, name string, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	err := db.retry.Do(ctx, db.pool, fn, pgretry.WithName(name))
+func (db *DB) write(ctx context.Context, name string, fn func(ctx context.Context, tx pgx.Tx) error, opts ...pgretry.Option) error {
+	err := db.retry.Do(ctx, db.pool, fn, append(opts, pgretry.WithName(name))...)
 	if err == nil {
 		return nil
 	}

@@ -129,6 +129,8 @@ func (r *stageRun) states(ctx context.Context) error {
 	})
 }
 
+// statesBatch commits a batch, and its halves when conflicts outlive the first
+// attempts: see [DB.WriteEvents].
 func (r *stageRun) statesBatch(ctx context.Context, batch []concord.Record) error {
 	err := r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error {
 		for chunk := range slices.Chunk(batch, r.db.chunk) {
@@ -137,7 +139,14 @@ func (r *stageRun) statesBatch(ctx context.Context, batch []concord.Record) erro
 			}
 		}
 		return nil
-	})
+	}, attempts(len(batch))...)
+	if concord.ErrorCode(err) == concord.CodeConflict && len(batch) > 1 {
+		half := len(batch) / 2
+		if err := r.statesBatch(ctx, batch[:half]); err != nil {
+			return err
+		}
+		return r.statesBatch(ctx, batch[half:])
+	}
 	if !refusesData(err) {
 		return err
 	}

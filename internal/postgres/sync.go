@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/pgretry"
 )
 
 // SyncStage implements [concord.Store]. Records go in statements of db.chunk
@@ -55,12 +56,12 @@ type stageRun struct {
 
 // transact runs one transaction of the stage and adds its counts after the
 // commit. fn may run several times.
-func (r *stageRun) transact(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error) error {
+func (r *stageRun) transact(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error, opts ...pgretry.Option) error {
 	var counts concord.StageCounts
 	err := r.db.write(ctx, r.snapshot.Endpoint, func(ctx context.Context, tx pgx.Tx) error {
 		counts = concord.StageCounts{Attempts: counts.Attempts + 1}
 		return fn(ctx, tx, &counts)
-	})
+	}, opts...)
 	r.counts.Attempts += counts.Attempts
 	if err != nil {
 		return err
