@@ -359,3 +359,30 @@ func FuzzTextAttribute(f *testing.F) {
 		}
 	})
 }
+
+// The temperature of a room is not that of the fridge in it.
+func TestRoomTemperature(t *testing.T) {
+	t.Parallel()
+	devices := []concord.Device{{ID: "fridge", AreaID: "a", Name: "Fridge"}, {ID: "meter", AreaID: "a", Name: "Meter"}, {ID: "boiler", AreaID: "b", Name: "Boiler"}}
+	entities := []concord.Entity{
+		{EntityID: "binary_sensor.fridge_door", DeviceID: "fridge", DeviceClass: "door"},
+		{EntityID: "sensor.a_fridge", DeviceID: "fridge", DeviceClass: "temperature"},
+		{EntityID: "sensor.meter", DeviceID: "meter", DeviceClass: "temperature"},
+		{EntityID: "sensor.meter_humidity", DeviceID: "meter", DeviceClass: "humidity"},
+		{EntityID: "sensor.flow", DeviceID: "boiler", DeviceClass: "temperature"},
+		{EntityID: "sensor.return", DeviceID: "boiler", DeviceClass: "temperature"},
+		{EntityID: "cover.blind", AreaID: "b", DeviceClass: "blind"},
+	}
+	r := concord.NewRegistry(nil, []concord.Area{{ID: "a", Name: "A"}, {ID: "b", Name: "B"}}, devices, entities, nil, false)
+	h := setup(t, r, state("sensor.a_fridge", "4", `{}`), state("sensor.meter", "21", `{"unit_of_measurement":"°C"}`),
+		state("sensor.meter_humidity", "40.4", `{"unit_of_measurement":"%"}`), state("sensor.flow", "45", `{}`),
+		state("cover.blind", "open", `{}`), state("binary_sensor.fridge_door", "on", `{}`))
+	overview := read(func(wake func()) *hub.Feed { return h.hub.Overview(noExtra, wake) })
+	now := summaries(t, overview.next(t), nil)
+	require.Equal(t, "21.0 °C", *now["a"].Temp)
+	require.Equal(t, "40 %", *now["a"].Hum)
+	require.Equal(t, 1, now["a"].Open)
+	require.Nil(t, now["b"].Temp)
+	require.Zero(t, now["b"].Open, "an open blind is no open door")
+	require.Equal(t, []string{"cover.blind"}, now["b"].Active)
+}

@@ -16,6 +16,7 @@ type index struct {
 	registry *concord.Registry
 	places   map[string]*place // by entity id
 	areas    map[string]*area  // by area id; "" is what has no area
+	rooms    map[string]bool   // devices that measure their room; see roomDevices
 }
 
 // place is an entity's place in an area. Disabled entities have none.
@@ -57,6 +58,7 @@ func buildIndex(r *concord.Registry, states map[string]*concord.State) *index {
 			a.devices = append(a.devices, d)
 		}
 	}
+	x.rooms = roomDevices(r, states)
 	for i := range r.Entities {
 		e := &r.Entities[i]
 		x.add(e.EntityID, e, states[e.EntityID])
@@ -95,7 +97,7 @@ func (x *index) add(id string, e *concord.Entity, st *concord.State) {
 	}
 	p := &place{entityID: id, entry: e, area: a, hidden: e != nil && e.HiddenBy != "", name: fullName(e, st, id)}
 	p.dc = deviceClass(e, st)
-	p.role = roleOf(id, p.dc, e)
+	p.role = x.roleOf(p)
 	x.places[id] = p
 	if p.hidden {
 		a.hidden++

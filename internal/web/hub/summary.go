@@ -16,7 +16,8 @@ type role uint8
 const (
 	roleOther   role = iota
 	roleLight        // counted as on or off
-	roleOpening      // a door, window or cover: counted when open
+	roleOpening      // a door, window or gate: counted when open
+	roleCover        // any other cover: named when open
 	roleMotion
 	roleAlert // smoke, water, gas
 	roleTemperature
@@ -26,11 +27,11 @@ const (
 	roleFan
 )
 
-func roleOf(entityID, dc string, e *concord.Entity) role {
-	if e != nil && e.Category != "" {
+func (x *index) roleOf(p *place) role {
+	if p.entry != nil && p.entry.Category != "" {
 		return roleOther
 	}
-	switch concord.Domain(entityID) {
+	switch concord.Domain(p.entityID) {
 	case "light":
 		return roleLight
 	case "media_player":
@@ -40,14 +41,29 @@ func roleOf(entityID, dc string, e *concord.Entity) role {
 	case "fan":
 		return roleFan
 	case "cover":
-		return roleOpening
+		return cmp.Or(coverRole[p.dc], roleCover)
 	case "binary_sensor":
-		return binaryRole[dc]
+		return binaryRole[p.dc]
 	case "sensor":
-		return sensorRole[dc]
+		return x.sensorRole(p)
 	}
 	return roleOther
 }
+
+// sensorRole is that of a thermometer or hygrometer of the room: what the area
+// names, what stands alone, or what belongs to a device for that.
+func (x *index) sensorRole(p *place) role {
+	info := p.area.info
+	if info != nil && (p.entityID == info.TemperatureEntityID || p.entityID == info.HumidityEntityID) {
+		return sensorRole[p.dc]
+	}
+	if p.entry != nil && p.entry.DeviceID != "" && !x.rooms[p.entry.DeviceID] {
+		return roleOther
+	}
+	return sensorRole[p.dc]
+}
+
+var coverRole = map[string]role{"door": roleOpening, "garage": roleOpening, "gate": roleOpening, "window": roleOpening}
 
 var binaryRole = map[string]role{
 	"door": roleOpening, "window": roleOpening, "garage_door": roleOpening, "opening": roleOpening,
@@ -88,7 +104,7 @@ func (p *place) active(st *concord.State) bool {
 	case roleClimate:
 		action := textAttribute(st.Attributes, "hvac_action")
 		return action != "" && action != "off" && action != "idle"
-	case roleOpening:
+	case roleOpening, roleCover:
 		return st.State == "on" || st.State == "open" || st.State == "opening" || st.State == "closing"
 	}
 	return st.State == "on"
@@ -273,7 +289,7 @@ func names(set map[*place]struct{}) []string {
 	for p := range set {
 		list = append(list, p)
 	}
-	order := []role{roleLight, rolePlayer, roleClimate, roleOpening, roleFan}
+	order := []role{roleLight, rolePlayer, roleClimate, roleOpening, roleCover, roleFan}
 	slices.SortFunc(list, func(a, b *place) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.role), slices.Index(order, b.role)), cmp.Compare(a.entityID, b.entityID))
 	})
