@@ -26,7 +26,7 @@ type wire struct {
 
 // link starts a home and a client; change may alter the client's options.
 // Nothing runs before w.run.
-func link(t *testing.T, house simhome.Options, change func(*hass.Options)) *wire {
+func link(t testing.TB, house simhome.Options, change func(*hass.Options)) *wire {
 	t.Helper()
 	w := &wire{up: make(chan int64, 100), down: make(chan error, 100), ended: make(chan error, 1)}
 	var err error
@@ -52,7 +52,7 @@ func link(t *testing.T, house simhome.Options, change func(*hass.Options)) *wire
 }
 
 // run runs the client until the test ends.
-func (w *wire) run(t *testing.T) {
+func (w *wire) run(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.ended <- w.client.Run(ctx) })

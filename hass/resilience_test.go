@@ -197,6 +197,9 @@ func TestFrameWithNULBytesCostsOneRecord(t *testing.T) {
 }
 
 func TestFrameOfNearly64MiB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds under the race detector; not in -short")
+	}
 	t.Parallel()
 	big := strings.Repeat("x", 60<<20)
 	url := oddHome(t, func(ctx context.Context, ws *websocket.Conn) {

@@ -51,11 +51,11 @@ func (c *call) brightness(e *entity, a map[string]any) float64 {
 	if v, ok := c.number("brightness"); ok {
 		now = v
 	} else if v, ok := c.number("brightness_pct"); ok {
-		now = v * 2.55
+		now = v * 255 / 100
 	} else if v, ok := c.number("brightness_step"); ok {
 		now += v
 	} else if v, ok := c.number("brightness_step_pct"); ok {
-		now += v * 2.55
+		now += v * 255 / 100
 	}
 	return math.Round(min(max(now, 0), 255))
 }
