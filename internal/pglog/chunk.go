@@ -13,8 +13,8 @@ import (
 // chunkSize is the aim; a chunk ends at the last record that starts in it.
 const chunkSize = 2 << 20
 
-// errIdle is what a reader of a growing file returns when nothing came for a while.
-var errIdle = errors.New("nothing to read for now")
+// ErrIdle is what the reader of a growing file returns when nothing came for a while.
+var ErrIdle = errors.New("nothing to read for now")
 
 // chunker cuts a stream into chunks of whole records.
 type chunker struct {
@@ -81,9 +81,9 @@ func (c *chunker) fill(buf []byte) ([]byte, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			c.eof = true
-		case err != nil && len(buf) > 0 && !errors.Is(err, errIdle) && brokenEnd(err):
+		case err != nil && len(buf) > 0 && !errors.Is(err, ErrIdle) && brokenEnd(err):
 			c.eof, c.broken = true, true
-		case errors.Is(err, errIdle):
+		case errors.Is(err, ErrIdle):
 			c.idle = true
 			return buf, nil
 		case err != nil:
@@ -116,7 +116,7 @@ func (c *chunker) bound(buf []byte) ([]byte, error) {
 			c.eof = true
 			return kept, nil
 		}
-		if err != nil && !errors.Is(err, errIdle) {
+		if err != nil && !errors.Is(err, ErrIdle) {
 			return kept, err
 		}
 	}

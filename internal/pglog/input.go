@@ -137,7 +137,7 @@ func readSome(in io.Reader, buf []byte) (int, error) {
 	for n < len(buf) {
 		m, err := in.Read(buf[n:])
 		n += m
-		if err == io.EOF || err == errIdle {
+		if err == io.EOF || err == ErrIdle {
 			return n, nil
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package pglog
 
 import (
+	"regexp"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -15,9 +16,9 @@ type pattern struct {
 // table holds the error messages of one language, by the first bytes of their first literal.
 type table struct {
 	byHead  map[[3]byte][]pattern
-	headed  []pattern // start with an argument, or with fewer than three literal bytes
-	atChar  []string  // literal before the position that is added to a message
-	partial []pattern // all of them, for torn lines
+	headed  []pattern        // start with an argument, or with fewer than three literal bytes
+	atChar  []*regexp.Regexp // the position that is added to the end of a message
+	partial []pattern        // all of them, for torn lines
 }
 
 var (
@@ -37,8 +38,8 @@ func loadTable(lang string) *table {
 	}
 	for _, row := range catalogRows(lang, false) {
 		if row[0] == "note" && row[1] == "at character" {
-			head, _, _ := strings.Cut(row[2], "%s")
-			t.atChar = append(t.atChar, head)
+			head, tail, _ := strings.Cut(row[2], "%s")
+			t.atChar = append(t.atChar, regexp.MustCompile(regexp.QuoteMeta(head)+`\d+`+regexp.QuoteMeta(tail)+`$`))
 		}
 	}
 	tables[lang] = t
@@ -58,19 +59,16 @@ func (t *table) add(text, state string) {
 
 // find gives the SQLSTATE of a message; the pattern with the most literal bytes wins.
 func (t *table) find(message string) string {
-	state, best := t.findExact(message), ""
-	if state != "" {
-		return state
-	}
-	for _, head := range t.atChar {
-		if i := strings.LastIndex(message, head); i > 0 && len(head) > 1 {
-			best = t.findExact(message[:i])
-		}
-		if best != "" {
+	state := t.findExact(message)
+	for _, position := range t.atChar {
+		if state != "" {
 			break
 		}
+		if at := position.FindStringIndex(message); at != nil {
+			state = t.findExact(message[:at[0]])
+		}
 	}
-	return best
+	return state
 }
 
 func (t *table) findExact(message string) string {

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/concord-home/concord/internal/doctor"
+	"github.com/concord-home/concord/internal/pglog"
+)
+
+// doctorCmd reads logs and asks a server. Exit code 0: nothing found, 1: found, 2: could not read.
+type doctorCmd struct {
+	JSON     bool     `name:"json" help:"Print one JSON object instead of the report."`
+	HTML     string   `name:"html" placeholder:"FILE" help:"Also write the report as one HTML file that works offline."`
+	Database string   `env:"CONCORD_DOCTOR_DATABASE" placeholder:"URL" help:"Look at a running server too: read-only, one connection, each question with a time limit."`
+	Follow   bool     `help:"Keep reading as the log grows, until interrupted."`
+	Since    string   `placeholder:"TIME" help:"Leave out what is older: 2026-11-22, \"2026-11-22 10:00\", or an age such as 2h."`
+	Until    string   `placeholder:"TIME" help:"Leave out what is newer."`
+	Prefix   string   `placeholder:"PREFIX" help:"The server's log_line_prefix; it is found out when not given."`
+	Lang     string   `enum:",en,zh-Hant,ru" default:"" help:"Language of the report; taken from the environment when not given."`
+	Files    []string `arg:"" optional:"" name:"file" help:"Logs, directories, or - for standard input; gz, zst and bz2 are unpacked; rotated sets are put in order."`
+}
+
+// Run examines and prints.
+func (c *doctorCmd) Run(ctx context.Context) error {
+	if len(c.Files) == 0 && c.Database == "" {
+		return exitError{2, errors.New("nothing to examine: give a log file, a directory, - for standard input, or --database URL")}
+	}
+	options, closeInputs, err := c.options(ctx)
+	if err != nil {
+		return exitError{2, err}
+	}
+	defer closeInputs()
+	report, err := doctor.Examine(ctx, options)
+	if errors.Is(err, context.Canceled) && !c.Follow {
+		return exitError{2, errors.New("interrupted")}
+	}
+	clearProgress()
+	if writeErr := c.write(report, options.JSON); writeErr != nil {
+		return exitError{2, writeErr}
+	}
+	switch {
+	case err != nil:
+		return exitError{2, err}
+	case report.Found():
+		return exitError{code: 1}
+	}
+	return nil
+}
+
+// options turns flags into what the doctor takes.
+func (c *doctorCmd) options(ctx context.Context) (doctor.Options, func(), error) {
+	o := doctor.Options{Prefix: c.Prefix, URL: c.Database, Progress: progressBar()}
+	var err error
+	if o.Since, err = parseTime("--since", c.Since); err != nil {
+		return o, nil, err
+	}
+	if o.Until, err = parseTime("--until", c.Until); err != nil {
+		return o, nil, err
+	}
+	if c.Prefix != "" {
+		if _, err := pglog.CompilePrefix(c.Prefix); err != nil {
+			return o, nil, fmt.Errorf("--prefix: %w", err)
+		}
+	}
+	if o.Inputs, err = doctor.Inputs(c.Files); err != nil {
+		return o, nil, err
+	}
+	closeInputs := func() {}
+	if c.Follow {
+		if closeInputs, err = c.follow(ctx, &o); err != nil {
+			return o, nil, err
+		}
+	}
+	if c.JSON {
+		o.JSON = doctor.NewJSONWriter(os.Stdout)
+	}
+	return o, closeInputs, nil
+}
+
+// follow replaces the file by a reader that waits for more.
+func (c *doctorCmd) follow(ctx context.Context, o *doctor.Options) (func(), error) {
+	if len(o.Inputs) != 1 || o.Inputs[0].Path == "-" {
+		return nil, errors.New("--follow takes exactly one file")
+	}
+	tail, err := doctor.NewTail(ctx, o.Inputs[0].Path, false)
+	if err != nil {
+		return nil, err
+	}
+	o.Inputs[0].Reader, o.Inputs[0].Follow = tail, true
+	o.Progress = nil
+	if !c.JSON {
+		o.Update = doctor.LinePrinter(os.Stdout, c.language())
+	}
+	return func() { _ = tail.Close() }, nil
+}
+
+func (c *doctorCmd) write(report *doctor.Report, out *doctor.JSONWriter) error {
+	story := report.Tell(c.language())
+	if c.HTML != "" {
+		if err := writeFile(c.HTML, story.WriteHTML); err != nil {
+			return err
+		}
+	}
+	if out != nil {
+		return out.Close(report)
+	}
+	return story.WriteText(os.Stdout)
+}
+
+func (c *doctorCmd) language() string {
+	if c.Lang != "" {
+		return c.Lang
+	}
+	return localeLanguage()
+}
+
+func localeLanguage() string {
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if v := os.Getenv(name); v != "" {
+			return doctor.LanguageOf(v)
+		}
+	}
+	return "en"
+}
+
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+var timeForms = []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"}
+
+// parseTime reads a point in time in UTC, or an age.
+func parseTime(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if age, err := time.ParseDuration(text); err == nil {
+		return time.Now().Add(-age), nil
+	}
+	for _, form := range timeForms {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%s %q: want a time such as \"2026-11-22 10:00\" or an age such as 2h", flag, text)
+}
+
+// isTerminal tells whether a person may be watching.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// progressBar draws on standard error while a long input is read; nil when nobody watches.
+func progressBar() func(read, total int64) {
+	if !isTerminal(os.Stderr) {
+		return nil
+	}
+	started, last := time.Now(), time.Time{}
+	return func(read, total int64) {
+		now := time.Now()
+		if now.Sub(last) < 100*time.Millisecond || now.Sub(started) < 300*time.Millisecond {
+			return
+		}
+		last = now
+		rate := float64(read) / 1e6 / now.Sub(started).Seconds()
+		if total <= 0 {
+			fmt.Fprintf(os.Stderr, "\r%8.1f MB  %6.0f MB/s ", float64(read)/1e6, rate)
+			return
+		}
+		done := int(40 * min(read, total) / total)
+		fmt.Fprintf(os.Stderr, "\r[%s%s] %3d%%  %6.0f MB/s ", strings.Repeat("#", done), strings.Repeat(".", 40-done), 100*min(read, total)/total, rate)
+	}
+}
+
+func clearProgress() {
+	if isTerminal(os.Stderr) {
+		fmt.Fprint(os.Stderr, "\r\033[K")
+	}
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/concord-home/concord/internal/doctor"
+	"github.com/concord-home/concord/internal/pglog"
+)
+
+// monitorCmd shows conflicts as they happen: from a growing log, a database, or Concord's metrics.
+type monitorCmd struct {
+	Log      string        `xor:"source" placeholder:"FILE" help:"A log that is being written."`
+	Database string        `xor:"source" env:"CONCORD_DOCTOR_DATABASE" placeholder:"URL" help:"A running server."`
+	Metrics  string        `xor:"source" placeholder:"URL" help:"Concord's metrics, http://host:port/metrics."`
+	Token    string        `env:"METRICS_TOKEN" hidden:"" help:"Token for the metrics."`
+	Every    time.Duration `default:"2s" help:"Time between two looks."`
+	FromEnd  bool          `help:"Leave out what the log already holds."`
+	Lang     string        `enum:",en,zh-Hant,ru" default:"" help:"Language; taken from the environment when not given."`
+}
+
+// Run watches until it is interrupted. On a terminal it draws a page, else it prints a line for each look.
+func (c *monitorCmd) Run(ctx context.Context) error {
+	lang := c.Lang
+	if lang == "" {
+		lang = localeLanguage()
+	}
+	show := func(v *doctor.View) { v.WriteLine(os.Stdout, lang) }
+	if isTerminal(os.Stdout) {
+		show = func(v *doctor.View) { v.WriteScreen(os.Stdout, lang) }
+	}
+	every := max(c.Every, 200*time.Millisecond)
+	switch {
+	case c.Log != "":
+		return c.watchLog(ctx, every, show)
+	case c.Database != "":
+		return doctor.WatchDatabase(ctx, c.Database, every, show)
+	case c.Metrics != "":
+		return doctor.WatchMetrics(ctx, c.Metrics, c.Token, every, show)
+	}
+	return exitError{2, errors.New("nothing to watch: give --log FILE, --database URL or --metrics URL")}
+}
+
+func (c *monitorCmd) watchLog(ctx context.Context, every time.Duration, show func(*doctor.View)) error {
+	tail, err := doctor.NewTail(ctx, c.Log, c.FromEnd)
+	if err != nil {
+		return exitError{2, err}
+	}
+	defer func() { _ = tail.Close() }()
+	last := time.Time{}
+	views := doctor.LogViews(c.Log, show)
+	_, err = doctor.Examine(ctx, doctor.Options{
+		Inputs: []pglog.Input{{Path: c.Log, Name: c.Log, Reader: tail, Follow: true}},
+		Update: func(r *pglog.Result) {
+			if now := time.Now(); now.Sub(last) >= every {
+				last = now
+				views(r)
+			}
+		},
+	})
+	return err
+}
