@@ -5,30 +5,20 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/concord-home/concord/hass/simhome"
-	"github.com/concord-home/concord/internal/app"
 	"github.com/concord-home/concord/internal/lab"
+	"github.com/concord-home/concord/internal/trial"
 )
 
 type settings struct {
@@ -72,14 +62,14 @@ type cell struct {
 }
 
 func run(ctx context.Context, s settings) error {
-	t, err := start(ctx)
+	t, err := trial.Start(ctx, trial.Options{Home: simhome.Options{Entities: 70, Areas: 6, Seed: 1}})
 	if err != nil {
 		return err
 	}
-	defer t.stop()
+	defer t.Stop() //nolint:errcheck // the figures are printed by then
 	var cells []cell
 	for _, c := range plan(s) {
-		if err := t.measure(ctx, &c); err != nil {
+		if err := measure(ctx, t, &c); err != nil {
 			return err
 		}
 		cells = append(cells, c)
@@ -124,131 +114,10 @@ func print(c cell, header bool) {
 		100*float64(c.Succeeded)/float64(c.Requests), c.P50, c.P99, c.Max, c.Other.Commits, c.Own40001, c.In25P02, c.Wrong, c.FirstFail)
 }
 
-// trial is a running Concord with its home.
-type trial struct {
-	dir     string
-	home    *simhome.Home
-	server  *httptest.Server
-	url     string // of Concord
-	db      string
-	homeID  int64
-	client  *http.Client
-	cancel  context.CancelFunc
-	stopped chan error
-}
-
-func start(ctx context.Context) (*trial, error) {
-	t := &trial{stopped: make(chan error, 1)}
-	var err error
-	if t.home, err = simhome.New(simhome.Options{Entities: 70, Areas: 6, Seed: 1}); err != nil {
-		return nil, err
-	}
-	t.server = httptest.NewServer(t.home)
-	if t.dir, err = os.MkdirTemp("", "concord-bench-"); err != nil {
-		return nil, err
-	}
-	a, err := app.New(ctx, app.Config{
-		Listen: "127.0.0.1:0", DataDir: t.dir, AdminPassword: "bench", HAToken: t.home.Token(),
-		HAURL: "ws" + strings.TrimPrefix(t.server.URL, "http") + "/api/websocket",
-	})
-	if err != nil {
-		return nil, err
-	}
-	var work context.Context
-	work, t.cancel = context.WithCancel(ctx)
-	go func() { t.stopped <- a.Run(work) }()
-	go t.home.Run(work) //nolint:errcheck // returns with its context
-	t.url = "http://" + a.Addr()
-	if t.db, err = app.DatabaseURL(t.dir); err != nil {
-		return nil, err
-	}
-	return t, errors.Join(t.login(), t.awaitRows(ctx))
-}
-
-func (t *trial) stop() {
-	t.cancel()
-	<-t.stopped
-	t.home.Close()
-	t.server.Close()
-	os.RemoveAll(t.dir)
-}
-
-func (t *trial) login() error {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		return err
-	}
-	t.client = &http.Client{Jar: jar, Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 200}}
-	_, err = t.call("/web/session/authenticate", `{"db":"concord","login":"admin","password":"bench"}`)
-	return err
-}
-
-// call posts params and returns the result; the error says what was answered.
-func (t *trial) call(path, params string) (json.RawMessage, error) {
-	body := `{"jsonrpc":"2.0","params":` + params + `}`
-	resp, err := t.client.Post(t.url+path, "application/json", strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	var envelope struct {
-		Result json.RawMessage `json:"result"`
-		Error  json.RawMessage `json:"error"`
-	}
-	if err := json.Unmarshal(answer, &envelope); err != nil || envelope.Error != nil {
-		return nil, fmt.Errorf("%s: %s: %.200s", path, resp.Status, answer)
-	}
-	return envelope.Result, nil
-}
-
-func (t *trial) areas(sync bool) error {
-	params := "{}"
-	if sync {
-		params = `{"sync":true}`
-	}
-	result, err := t.call("/odoo_ha_addon/areas", params)
-	if err != nil {
-		return err
-	}
-	var areas struct {
-		Success bool              `json:"success"`
-		Areas   []json.RawMessage `json:"areas"`
-		Error   string            `json:"error"`
-	}
-	if err := json.Unmarshal(result, &areas); err != nil {
-		return err
-	}
-	if !areas.Success || len(areas.Areas) == 0 {
-		return fmt.Errorf("%d areas: %s", len(areas.Areas), areas.Error)
-	}
-	return nil
-}
-
-func (t *trial) awaitRows(ctx context.Context) error {
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		wrong, err := t.wrongRows(ctx)
-		if err == nil && wrong == 0 {
-			err = t.areas(true)
-		}
-		if err == nil && wrong == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("Concord did not become equal to the home: %d rows differ, %w", wrong, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 // measure fills one cell.
-func (t *trial) measure(ctx context.Context, c *cell) error {
-	own, cascades := t.logged()
-	t.home.SetRate(c.Rate)
+func measure(ctx context.Context, t *trial.Trial, c *cell) error {
+	own, cascades := t.ServerLog()
+	t.Home.SetRate(c.Rate)
 	fight, endFight := context.WithCancel(ctx)
 	type outcome struct {
 		report lab.AdversaryReport
@@ -256,29 +125,36 @@ func (t *trial) measure(ctx context.Context, c *cell) error {
 	}
 	fought := make(chan outcome, 1)
 	go func() {
-		report, err := lab.Adversary{URL: t.db, Home: t.homeID, Rows: c.Adversary}.Run(fight)
+		report, err := lab.Adversary{URL: t.DB, Home: t.HomeID, Rows: c.Adversary}.Run(fight)
 		fought <- outcome{report, err}
 	}()
 	time.Sleep(time.Second) // both are in full swing
-	latencies := t.load(c)
+	latencies := load(t, c)
 	// Without sync the requests are over in a moment: writer and adversary go on
 	// meeting for a while, so that the cell says something about them.
 	time.Sleep(2 * time.Second)
 	endFight()
 	o := <-fought
-	t.home.SetRate(0)
+	t.Home.SetRate(0)
 	slices.Sort(latencies)
 	c.P50, c.P99, c.Max = quantile(latencies, .5), quantile(latencies, .99), quantile(latencies, 1)
 	c.Other = o.report
-	if err := errors.Join(o.err, t.settle(ctx, c)); err != nil {
+	if o.err != nil {
+		return o.err
+	}
+	if err := t.AwaitEqual(ctx); err != nil {
+		c.FirstFail = cmp.Or(c.FirstFail, err.Error())
+	}
+	var err error
+	if c.Wrong, err = t.WrongRows(ctx); err != nil {
 		return err
 	}
-	ownAfter, cascadesAfter := t.logged()
+	ownAfter, cascadesAfter := t.ServerLog()
 	c.Own40001, c.In25P02 = ownAfter-own, cascadesAfter-cascades
 	return nil
 }
 
-func (t *trial) load(c *cell) []float64 {
+func load(t *trial.Trial, c *cell) []float64 {
 	var mu sync.Mutex
 	var latencies []float64
 	var wg sync.WaitGroup
@@ -291,7 +167,7 @@ func (t *trial) load(c *cell) []float64 {
 		wg.Go(func() {
 			for range next {
 				begin := time.Now()
-				err := t.areas(c.Sync)
+				err := t.Areas(c.Sync)
 				took := time.Since(begin).Seconds() * 1000
 				mu.Lock()
 				latencies = append(latencies, took)
@@ -313,70 +189,4 @@ func quantile(sorted []float64, q float64) float64 {
 		return 0
 	}
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
-}
-
-// settle waits until nothing is on its way and counts rows that differ from
-// the home.
-func (t *trial) settle(ctx context.Context, c *cell) error {
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		var err error
-		if c.Wrong, err = t.wrongRows(ctx); err != nil {
-			return err
-		}
-		if c.Wrong == 0 || time.Now().After(deadline) {
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-func (t *trial) wrongRows(ctx context.Context) (int, error) {
-	conn, err := pgx.Connect(ctx, t.db)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close(ctx)
-	if err := conn.QueryRow(ctx, `select home_id from home`).Scan(&t.homeID); err != nil {
-		return 0, err
-	}
-	rows, err := conn.Query(ctx, `select entity_id, state, last_updated from entity_state where home_id = $1`, t.homeID)
-	if err != nil {
-		return 0, err
-	}
-	type row struct {
-		ID, State string
-		Updated   time.Time
-	}
-	have, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
-	if err != nil {
-		return 0, err
-	}
-	got := make(map[string]row, len(have))
-	for _, r := range have {
-		got[r.ID] = r
-	}
-	wrong := 0
-	for _, want := range t.home.States() {
-		r, ok := got[want.EntityID]
-		delete(got, want.EntityID)
-		if !ok || r.State != want.State || !r.Updated.Equal(want.LastUpdated) {
-			wrong++
-		}
-	}
-	return wrong + len(got), nil
-}
-
-// logged counts, in the server's own log, Concord's 40001 and everybody's 25P02.
-func (t *trial) logged() (own40001, all25P02 int) {
-	files, _ := filepath.Glob(filepath.Join(t.dir, "postgres", "data", "log", "*.log")) // the pattern is valid
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			continue
-		}
-		own40001 += bytes.Count(b, []byte("app=concord sqlstate=40001 ERROR"))
-		all25P02 += bytes.Count(b, []byte("sqlstate=25P02"))
-	}
-	return own40001, all25P02
 }

@@ -13,7 +13,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,10 +166,11 @@ func explain(err error) error {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fmt.Errorf("%s (SQLSTATE %s)", pgErr.Message, pgErr.Code)
 	}
-	for unwrapped := errors.Unwrap(err); unwrapped != nil; unwrapped = errors.Unwrap(err) {
-		err = unwrapped
+	if network, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("cannot be reached: %w", network)
 	}
-	return fmt.Errorf("cannot be reached: %w", err)
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return fmt.Errorf("cannot be reached: %s", first)
 }
 
 func (db *DB) migrate(ctx context.Context) error {

@@ -1,0 +1,125 @@
+package app_test
+
+import (
+	"bufio"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/internal/app"
+	"github.com/concord-home/concord/internal/trial"
+)
+
+// metric reads one value from /metrics.
+func metric(t *testing.T, c *trial.Trial, name string) float64 {
+	t.Helper()
+	resp, err := c.HTTP.Get(c.URL + "/metrics")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			f, err := strconv.ParseFloat(value, 64)
+			require.NoError(t, err)
+			return f
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func TestBadSettingsStopTheStartWithOneLine(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts PostgreSQL")
+	}
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { busy.Close() })
+	for _, c := range []struct {
+		name   string
+		change func(*app.Config)
+		want   string
+	}{
+		{"PortInUse", func(c *app.Config) { c.Listen = busy.Addr().String() }, "LISTEN: "},
+		{"HomeWithoutToken", func(c *app.Config) { c.HAURL = "ws://127.0.0.1:1" }, "HA_TOKEN: missing"},
+		{"HomeIsNoAddress", func(c *app.Config) { c.HAURL, c.HAToken = "homeassistant", "t" }, "HA_URL: "},
+		{"HomeWithAnotherScheme", func(c *app.Config) { c.HAURL, c.HAToken = "ftp://x/", "t" }, "HA_URL: the scheme is \"ftp\""},
+		{"UnreachableDatabase", func(c *app.Config) { c.DatabaseURL = "postgres://u:hunter2@127.0.0.1:1/x" }, "DATABASE_URL: open database 127.0.0.1:1/x: cannot be reached"},
+		{"UnreachableSpool", func(c *app.Config) { c.NATSURL = "nats://127.0.0.1:1" }, "NATS_URL: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			config := app.Config{Listen: "127.0.0.1:0", DataDir: t.TempDir(), DatabaseWait: 1}
+			c.change(&config)
+			_, err := app.New(t.Context(), config)
+			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "\n")
+			require.NotContains(t, err.Error(), "hunter2")
+		})
+	}
+}
+
+// A home that is wrong in some way must not harm the server: it says so, and
+// goes on.
+func TestBadHomes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		home http.HandlerFunc
+		want string // in the link's error
+	}{
+		{"NotAHome", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }, ""},
+		{"Garbage", func(w http.ResponseWriter, r *http.Request) { speak(w, r, "\x00\xff garbage") }, ""},
+		{"WrongToken", func(w http.ResponseWriter, r *http.Request) {
+			speak(w, r, `{"type":"auth_required","ha_version":"2025.4.4"}`, `{"type":"auth_invalid","message":"Invalid access token or password"}`)
+		}, "token"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(c.home)
+			defer server.Close()
+			var log strings.Builder
+			tr := start(t, trial.Options{
+				HAURL: "ws" + strings.TrimPrefix(server.URL, "http"), HAToken: "secret-token",
+				Config: func(o *app.Config) { o.Logger = slog.New(slog.NewTextHandler(&syncWriter{w: &log}, nil)) },
+			})
+			var status struct {
+				Data struct {
+					StatusText string `json:"status_text"`
+				}
+			}
+			require.NoError(t, tr.Call("/odoo_ha_addon/websocket_status", map[string]any{}, &status))
+			require.Equal(t, "Disconnected", status.Data.StatusText)
+			resp, err := tr.HTTP.Get(tr.URL + "/")
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, http.StatusOK, resp.StatusCode)
+			require.NoError(t, tr.StopConcord())
+			require.NotContains(t, log.String(), "secret-token")
+			require.Contains(t, log.String(), c.want)
+		})
+	}
+}
+
+func speak(w http.ResponseWriter, r *http.Request, messages ...string) {
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer conn.CloseNow()
+	for _, m := range messages {
+		if conn.Write(r.Context(), websocket.MessageText, []byte(m)) != nil {
+			return
+		}
+	}
+	conn.Read(r.Context()) //nolint:errcheck // until the client goes
+}
