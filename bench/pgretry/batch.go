@@ -1,7 +1,146 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
 
-type batchResult struct{}
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
-func (r *report) batches(ctx context.Context, o options) error { return nil }
+	"github.com/concord-home/concord/pgretry"
+)
+
+// batchResult is one cell of the batch table: rows a second, the median of several passes.
+type batchResult struct {
+	Records int     `json:"records"`
+	Pass    string  `json:"pass"`
+	Bad     float64 `json:"bad_percent"`
+	Rate    float64 `json:"rows_per_second"`
+	// Raw is one set-based upsert by pgx of the same number of good records.
+	Raw   float64 `json:"raw_rows_per_second"`
+	Ratio float64 `json:"ratio"`
+}
+
+const stateTable = `create table state (id bigint primary key, entity text not null, value text not null,
+	n bigint not null check (n >= 0), at timestamptz not null) with (fillfactor = 60)`
+
+// stateRows are the records, as pgx takes them by column and as a batch takes them by row.
+type stateRows struct {
+	ids, ns         []int64
+	entities, value []string
+	at              []time.Time
+	records         [][]any
+}
+
+func makeStates(n int, bad float64, at time.Time) *stateRows {
+	s := &stateRows{}
+	for i, id := range rand.Perm(n) {
+		entity, value := fmt.Sprintf("sensor.number_%d", id), fmt.Sprintf("%d.%d", i%100, id%10)
+		s.ids, s.ns, s.at = append(s.ids, int64(id)), append(s.ns, int64(i)), append(s.at, at)
+		s.entities, s.value = append(s.entities, entity), append(s.value, value)
+		count := int64(i)
+		if rand.Float64() < bad {
+			count = -1
+		}
+		s.records = append(s.records, []any{int64(id), entity, value, count, at})
+	}
+	return s
+}
+
+func (s *stateRows) raw(ctx context.Context, pool *pgxpool.Pool) error {
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `insert into state as t (id, entity, value, n, at)
+			select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[])
+			on conflict (id) do update set entity = excluded.entity, value = excluded.value, n = excluded.n, at = excluded.at
+			where excluded.at > t.at`, s.ids, s.entities, s.value, s.ns, s.at)
+		return err
+	})
+}
+
+func (r *report) batches(ctx context.Context, o options) error {
+	pool, err := connect(ctx, o.url, 2)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	fmt.Printf("\n%-8s %9s %6s %12s %12s %6s\n", "batch", "records", "bad", "rows/s", "raw rows/s", "ratio")
+	for _, n := range []int{500, 1_000, 5_000, 10_000, 100_000} {
+		for _, bad := range []float64{0, 0.01, 0.1} {
+			for _, pass := range []string{"insert", "update"} {
+				cell, err := batchCell(ctx, pool, n, bad, pass)
+				if err != nil {
+					return err
+				}
+				r.Batches = append(r.Batches, cell)
+				fmt.Printf("%-8s %9d %5.0f%% %12.0f %12.0f %6.2f\n", pass, n, cell.Bad, cell.Rate, cell.Raw, cell.Ratio)
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// batchCell measures a batch and raw pgx in turns, so that what disturbs one disturbs the other.
+func batchCell(ctx context.Context, pool *pgxpool.Pool, n int, bad float64, pass string) (batchResult, error) {
+	cell := batchResult{Records: n, Pass: pass, Bad: 100 * bad}
+	batch := &pgretry.Batch{
+		Table: pgx.Identifier{"state"}, Columns: []string{"id", "entity", "value", "n", "at"}, Key: []string{"id"}, Newer: "at",
+	}
+	if err := reset(ctx, pool, schema, stateTable); err != nil {
+		return cell, err
+	}
+	rounds := min(60, max(5, 100_000/n))
+	var ours, raws []time.Duration
+	for round := range rounds {
+		if round%8 == 0 {
+			if _, err := pool.Exec(ctx, `vacuum analyze state`); err != nil {
+				return cell, err
+			}
+		}
+		rows := makeStates(n, bad, time.Now())
+		good := makeStates(n, 0, rows.at[0])
+		runs := []func() error{
+			func() error { return timed(&ours, func() error { _, err := batch.Upsert(ctx, pool, rows.records); return err }) },
+			func() error { return timed(&raws, func() error { return good.raw(ctx, pool) }) },
+		}
+		if round%2 == 1 {
+			slices.Reverse(runs)
+		}
+		for _, run := range runs {
+			if err := prepare(ctx, pool, pass, n); err != nil {
+				return cell, err
+			}
+			if err := run(); err != nil {
+				return cell, err
+			}
+		}
+	}
+	ours, raws = ours[2:], raws[2:] // the first ones learn the table and plan the statements
+	cell.Rate, cell.Raw = float64(n)/median(ours).Seconds(), float64(n)/median(raws).Seconds()
+	cell.Ratio = cell.Rate / cell.Raw
+	return cell, nil
+}
+
+// prepare makes the table as a pass needs it: empty, or with all records, older. It changes nothing that would make the
+// server plan the statements anew.
+func prepare(ctx context.Context, pool *pgxpool.Pool, pass string, n int) error {
+	if pass == "insert" {
+		_, err := pool.Exec(ctx, `delete from state`)
+		return err
+	}
+	return makeStates(n, 0, time.Now().Add(-time.Minute)).raw(ctx, pool)
+}
+
+func timed(into *[]time.Duration, run func() error) error {
+	start := time.Now()
+	err := run()
+	*into = append(*into, time.Since(start))
+	return err
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}

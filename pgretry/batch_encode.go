@@ -1,0 +1,177 @@
+package pgretry
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// encoded is a batch's records in PostgreSQL's binary format.
+type encoded struct {
+	data  []byte
+	spans []span // len(columns) per record
+	width int    // columns
+	order []int  // the records to write, by key
+	keys  [][]byte
+}
+
+// span is a value in data; NULL has a negative length.
+type span struct{ at, length int32 }
+
+// encode turns the records into binary values. Into results it writes which records cannot be: a value that does not
+// fit its column, or one of the same key comes later.
+func (t *target) encode(types *pgtype.Map, records [][]any, results []Record) (*encoded, error) {
+	e := &encoded{width: len(t.columns), spans: make([]span, len(records)*len(t.columns)), keys: make([][]byte, len(records))}
+	e.data = make([]byte, 0, len(e.spans)*16)
+	plans := make([]plan, len(t.columns))
+	for i, record := range records {
+		if err := e.record(t, types, plans, i, record); err != nil {
+			results[i] = Record{Failed, err}
+		}
+		if len(e.data) > 1<<30 {
+			return nil, fmt.Errorf("records beyond 1 GiB: make smaller batches")
+		}
+	}
+	e.sort(t, records, results)
+	return e, nil
+}
+
+// plan is how values of one Go type go into one column.
+type plan struct {
+	goType reflect.Type
+	encode pgtype.EncodePlan
+}
+
+func (e *encoded) record(t *target, types *pgtype.Map, plans []plan, i int, record []any) *RecordError {
+	if len(record) != e.width {
+		return &RecordError{SQLSTATE: "42601", Message: fmt.Sprintf("has %d values for %d columns", len(record), e.width)}
+	}
+	for k, value := range record {
+		s, err := e.value(&t.columns[k], types, &plans[k], value)
+		if err != nil {
+			return &RecordError{SQLSTATE: "22000", Column: t.columns[k].name, Message: fmt.Sprintf("column %q: %v", t.columns[k].name, err)}
+		}
+		e.spans[i*e.width+k] = s
+	}
+	return nil
+}
+
+func (e *encoded) value(c *column, types *pgtype.Map, p *plan, value any) (span, error) {
+	at := int32(len(e.data))
+	if value == nil {
+		return span{at, -1}, nil
+	}
+	if s, ok := value.(string); ok && c.enum {
+		e.data = append(e.data, s...)
+		return span{at, int32(len(s))}, nil
+	}
+	if goType := reflect.TypeOf(value); p.goType != goType {
+		*p = plan{goType, types.PlanEncode(c.oid, pgtype.BinaryFormatCode, value)}
+	}
+	if p.encode == nil {
+		return span{}, fmt.Errorf("cannot send %T as %s", value, c.typeName)
+	}
+	data, err := p.encode.Encode(value, e.data)
+	switch {
+	case err != nil:
+		return span{}, err
+	case data == nil:
+		return span{at, -1}, nil
+	}
+	e.data = data
+	return span{at, int32(len(data)) - at}, nil
+}
+
+func (e *encoded) get(record, column int) (value []byte, null bool) {
+	s := e.spans[record*e.width+column]
+	if s.length < 0 {
+		return nil, true
+	}
+	return e.data[s.at : s.at+s.length], false
+}
+
+// sort orders the good records by key, the last of each key alone.
+func (e *encoded) sort(t *target, records [][]any, results []Record) {
+	for i := range records {
+		if results[i].Outcome == Failed {
+			continue
+		}
+		e.keys[i] = e.key(t, i)
+		e.order = append(e.order, i)
+	}
+	byKey := func(a, b int) int {
+		if c := bytes.Compare(e.keys[a], e.keys[b]); c != 0 {
+			return c
+		}
+		return a - b
+	}
+	if !slices.IsSortedFunc(e.order, byKey) {
+		slices.SortFunc(e.order, byKey)
+	}
+	last := e.order[:0]
+	for n, i := range e.order {
+		if n+1 < len(e.order) && bytes.Equal(e.keys[i], e.keys[e.order[n+1]]) {
+			results[i].Outcome = Superseded
+			continue
+		}
+		last = append(last, i)
+	}
+	e.order = last
+}
+
+// key is the record's key: the bytes of its column, or of several, each behind its length.
+func (e *encoded) key(t *target, i int) []byte {
+	if len(t.key) == 1 {
+		value, _ := e.get(i, t.key[0])
+		return value
+	}
+	var key []byte
+	for _, k := range t.key {
+		value, _ := e.get(i, k)
+		key = binary.BigEndian.AppendUint32(key, uint32(len(value)))
+		key = append(key, value...)
+	}
+	return key
+}
+
+// array is one column of the given records as a one-dimensional array.
+func (e *encoded) array(c column, k int, rows []int) []byte {
+	out := make([]byte, 20, 20+len(rows)*12)
+	hasNull := uint32(0)
+	for _, i := range rows {
+		out, hasNull = e.appendValue(out, i, k, hasNull)
+	}
+	binary.BigEndian.PutUint32(out[0:], 1) // dimensions
+	binary.BigEndian.PutUint32(out[4:], hasNull)
+	binary.BigEndian.PutUint32(out[8:], c.oid)
+	binary.BigEndian.PutUint32(out[12:], uint32(len(rows)))
+	binary.BigEndian.PutUint32(out[16:], 1) // the first index
+	return out
+}
+
+func (e *encoded) appendValue(out []byte, record, column int, hasNull uint32) ([]byte, uint32) {
+	value, null := e.get(record, column)
+	if null {
+		return binary.BigEndian.AppendUint32(out, 0xffffffff), 1
+	}
+	out = binary.BigEndian.AppendUint32(out, uint32(len(value)))
+	return append(out, value...), hasNull
+}
+
+// copyData is the given records in COPY's binary format, with their position, from 1, as the last column.
+func (e *encoded) copyData(rows []int) []byte {
+	out := append(make([]byte, 0, len(rows)*(e.width+1)*12), "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	for n, i := range rows {
+		out = binary.BigEndian.AppendUint16(out, uint16(e.width+1))
+		for k := range e.width {
+			out, _ = e.appendValue(out, i, k, 0)
+		}
+		out = binary.BigEndian.AppendUint32(out, 8)
+		out = binary.BigEndian.AppendUint64(out, uint64(n+1))
+	}
+	return binary.BigEndian.AppendUint16(out, 0xffff)
+}

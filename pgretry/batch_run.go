@@ -1,0 +1,146 @@
+package pgretry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// errCareful leaves a transaction whose chunk holds a record that only the server can find; the chunk is then written
+// with more care.
+var errCareful = errors.New("write the chunk with more care")
+
+// care is how a chunk is written.
+type care int
+
+const (
+	asSet     care = iota // one statement
+	looped                // record by record, by the server
+	separated             // record by record, each sent by itself: one cannot even be read by the server
+)
+
+// batchRun is one Upsert.
+type batchRun struct {
+	batch   *Batch
+	records [][]any
+	result  *BatchResult
+	target  *target
+	rows    *encoded     // nil until the first transaction has encoded the records
+	next    int          // the first row, in key order, that is not committed
+	upto    int          // the end of the transaction that is running
+	careful map[int]care // by the chunk's first row
+	pending []written    // by the running transaction, not yet committed
+}
+
+// written is the outcome of one row of the running transaction.
+type written struct {
+	record int
+	Record
+}
+
+func (r *batchRun) done() bool {
+	return len(r.records) == 0 || r.rows != nil && r.next >= len(r.rows.order)
+}
+
+// transaction writes the rows from next to the end of the transaction. It may run again.
+func (r *batchRun) transaction(ctx context.Context, db DB, tx pgx.Tx) error {
+	if err := r.prepare(ctx, db, tx); err != nil {
+		return err
+	}
+	r.pending = r.pending[:0]
+	r.upto = len(r.rows.order)
+	if r.batch.Commit > 0 {
+		r.upto = min(r.upto, r.next+max(r.batch.Commit, r.chunk()))
+	}
+	for from := r.next; from < r.upto; from += r.chunk() {
+		rows := r.rows.order[from:min(from+r.chunk(), r.upto)]
+		if err := r.write(ctx, tx, from, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *batchRun) chunk() int {
+	if r.batch.Chunk > 0 {
+		return r.batch.Chunk
+	}
+	return min(max(1, len(r.rows.order)), MostChunk)
+}
+
+// prepare learns the table and encodes the records, once.
+func (r *batchRun) prepare(ctx context.Context, db DB, tx pgx.Tx) (err error) {
+	if r.target == nil {
+		if r.target, err = r.batch.targetOn(ctx, identify(db), tx); err != nil {
+			return err
+		}
+	}
+	if r.rows == nil {
+		r.rows, err = r.target.encode(tx.Conn().TypeMap(), r.records, r.result.Records)
+	}
+	return err
+}
+
+func (r *batchRun) write(ctx context.Context, tx pgx.Tx, from int, rows []int) error {
+	outcomes, err := r.by(r.careful[from])(ctx, tx, r.rows, rows)
+	if refusesRecord(err) && r.careful[from] < separated {
+		if r.careful == nil {
+			r.careful = map[int]care{}
+		}
+		r.careful[from]++
+		return fmt.Errorf("%w: %v", errCareful, err)
+	}
+	r.pending = append(r.pending, outcomes...)
+	return err
+}
+
+func (r *batchRun) by(c care) func(context.Context, pgx.Tx, *encoded, []int) ([]written, error) {
+	return [...]func(context.Context, pgx.Tx, *encoded, []int) ([]written, error){
+		asSet: r.target.set, looped: r.target.loop, separated: r.target.separate,
+	}[c]
+}
+
+// refusesRecord tells that err may be the fault of single records: bad data, a violated constraint, an exception
+// that a trigger raised.
+func refusesRecord(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || len(e.Code) < sqlstateClassLen {
+		return false
+	}
+	switch e.Code[:sqlstateClassLen] {
+	case "21", "22", "23", "44", "P0":
+		return true
+	}
+	return false
+}
+
+// committed takes over the outcomes of the transaction.
+func (r *batchRun) committed() {
+	for _, w := range r.pending {
+		r.result.Records[w.record] = w.Record
+	}
+	r.next = r.upto
+}
+
+func (r *batchRun) finish() *BatchResult {
+	for _, rec := range r.result.Records {
+		switch rec.Outcome {
+		case Created:
+			r.result.Created++
+		case Updated:
+			r.result.Updated++
+		case Unchanged:
+			r.result.Unchanged++
+		case Superseded:
+			r.result.Superseded++
+		case Failed:
+			r.result.Failed++
+		default:
+			r.result.Unwritten++
+		}
+	}
+	return r.result
+}

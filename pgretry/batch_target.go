@@ -1,0 +1,276 @@
+package pgretry
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// target is a table as a batch needs to know it.
+type target struct {
+	batch   *Batch
+	columns []column
+	key     []int // positions in columns
+	faults  []fault
+	sql     statements
+}
+
+type column struct {
+	name, quoted string
+	oid          uint32 // of its base type if it is a domain
+	array        uint32
+	typeName     string
+	enum         bool
+	notNull      bool
+	maxLength    int
+}
+
+// fault is a reason to refuse a record that the statement itself can test.
+type fault struct {
+	test string // SQL over the columns; true refuses
+	err  RecordError
+}
+
+// targetOn looks the table up, once per database.
+func (b *Batch) targetOn(ctx context.Context, id roleID, tx pgx.Tx) (*target, error) {
+	b.mu.Lock()
+	t := b.tables[id]
+	b.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	t, err := b.describe(ctx, tx)
+	if err != nil {
+		return nil, fmt.Errorf("describe table: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.tables == nil {
+		b.tables = map[roleID]*target{}
+	}
+	b.tables[id] = t
+	return t, nil
+}
+
+func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
+	t := &target{batch: b}
+	table := b.Table.Sanitize()
+	rows, err := tx.Query(ctx, `
+		select a.attname, quote_ident(a.attname), coalesce(nullif(t.typbasetype, 0), t.oid)::oid, e.typarray,
+			format_type(e.oid, null), e.typtype = 'e', a.attnotnull,
+			case when a.atttypid = 'varchar'::regtype and a.atttypmod > 0 then a.atttypmod - 4 else 0 end
+		from unnest($2::text[]) with ordinality c(name, n)
+		join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = c.name and a.attnum > 0 and not a.attisdropped
+		join pg_type t on t.oid = a.atttypid
+		join pg_type e on e.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+		order by c.n`, table, b.Columns)
+	if err != nil {
+		return nil, err
+	}
+	t.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c column, err error) {
+		err = row.Scan(&c.name, &c.quoted, &c.oid, &c.array, &c.typeName, &c.enum, &c.notNull, &c.maxLength)
+		return c, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := t.match(); err != nil {
+		return nil, err
+	}
+	if err := t.findFaults(ctx, tx, table); err != nil {
+		return nil, err
+	}
+	t.sql = t.compose()
+	return t, nil
+}
+
+// match checks that every column was found, and finds those of the key.
+func (t *target) match() error {
+	has := func(name string) func(column) bool { return func(c column) bool { return c.name == name } }
+	for _, name := range t.batch.Columns {
+		if !slices.ContainsFunc(t.columns, has(name)) {
+			return fmt.Errorf("no column %q", name)
+		}
+	}
+	for _, name := range t.batch.Key {
+		t.key = append(t.key, slices.IndexFunc(t.columns, has(name)))
+	}
+	return nil
+}
+
+// findFaults collects the tests for NOT NULL, length, CHECK and foreign keys. A table with BEFORE ROW triggers gets
+// none: a trigger may mend what would be refused here.
+func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error {
+	var triggers bool
+	// tgtype: 1 is ROW, 2 is BEFORE, 4 INSERT, 16 UPDATE.
+	err := tx.QueryRow(ctx, `select exists (select from pg_trigger where tgrelid = $1::text::regclass
+		and not tgisinternal and tgtype & 3 = 3 and tgtype & 20 <> 0)`, table).Scan(&triggers)
+	if err != nil || triggers {
+		return err
+	}
+	for _, c := range t.columns {
+		t.faults = append(t.faults, c.faults()...)
+	}
+	rows, err := tx.Query(ctx, constraintTests, table, t.batch.Columns)
+	if err != nil {
+		return err
+	}
+	more, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f fault, err error) {
+		err = row.Scan(&f.test, &f.err.SQLSTATE, &f.err.Constraint, &f.err.Message)
+		return f, err
+	})
+	t.faults = append(t.faults, more...)
+	return err
+}
+
+func (c column) faults() (faults []fault) {
+	if c.notNull {
+		faults = append(faults, fault{c.quoted + " is null", RecordError{
+			SQLSTATE: "23502", Column: c.name, Message: fmt.Sprintf("column %q must not be null", c.name),
+		}})
+	}
+	if c.maxLength > 0 {
+		test := fmt.Sprintf("char_length(rtrim(%s, ' ')) > %d", c.quoted, c.maxLength)
+		faults = append(faults, fault{test, RecordError{
+			SQLSTATE: "22001", Column: c.name, Message: fmt.Sprintf("column %q takes %d characters", c.name, c.maxLength),
+		}})
+	}
+	return faults
+}
+
+// constraintTests gives a test per CHECK constraint over the given columns alone, and per simple foreign key to another
+// table that this role may read. The others are left to the server.
+const constraintTests = `
+	select format('not coalesce((%s), true)', pg_get_expr(conbin, conrelid)), '23514', conname::text,
+		format('violates check constraint "%s"', conname)
+	from pg_constraint
+	where conrelid = $1::text::regclass and contype = 'c' and conkey is not null
+		and not exists (select from pg_attribute where attrelid = conrelid and attnum = any(conkey) and attname <> all($2::text[]))
+	union all
+	select format('not (%s) and not exists (select from %s pgretry_r where %s)',
+			(select string_agg(format('i.%I is null', a.attname), ' or ') from pg_attribute a
+				where a.attrelid = conrelid and a.attnum = any(conkey)),
+			confrelid::regclass,
+			(select string_agg(format('pgretry_r.%I = i.%I', r.attname, a.attname), ' and ')
+				from unnest(conkey, confkey) k(mine, theirs)
+				join pg_attribute a on a.attrelid = conrelid and a.attnum = mine
+				join pg_attribute r on r.attrelid = confrelid and r.attnum = theirs)),
+		'23503', conname::text, format('violates foreign key constraint "%s"', conname)
+	from pg_constraint
+	where conrelid = $1::text::regclass and contype = 'f' and confmatchtype = 's' and not condeferrable
+		and confrelid <> conrelid and has_table_privilege(confrelid, 'select')
+		and not exists (select from pg_attribute where attrelid = conrelid and attnum = any(conkey) and attname <> all($2::text[]))`
+
+// statements are the SQL of a target.
+type statements struct {
+	upsert string // from arrays
+	merge  string // from the temporary table
+	create string // of the temporary table
+	copy   string // into it
+	loop   string // record by record from it
+	report string // of the loop's outcomes
+}
+
+// stage is the temporary table; n is the row's position in its chunk.
+const stage = "pg_temp.pgretry_stage"
+
+func (t *target) compose() statements {
+	var names, arrays, nulls []string
+	for i, c := range t.columns {
+		names = append(names, c.quoted)
+		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.typeName))
+		nulls = append(nulls, fmt.Sprintf("null::%s as %s", c.typeName, c.quoted))
+	}
+	list := strings.Join(names, ", ")
+	return statements{
+		upsert: t.setSQL(list, fmt.Sprintf("unnest(%s) with ordinality as i(%s, pgretry_n)", strings.Join(arrays, ", "), list)),
+		merge:  t.setSQL(list, stage+" as i"),
+		create: fmt.Sprintf(`create temporary table pgretry_stage on commit drop as select %s, null::bigint as pgretry_n limit 0;
+			create temporary table pgretry_report (n bigint, created bool, sqlstate text, message text, col text, con text) on commit drop`,
+			strings.Join(nulls, ", ")),
+		copy:   fmt.Sprintf("copy %s (%s, pgretry_n) from stdin (format binary)", stage, list),
+		loop:   t.loopSQL(names),
+		report: `select n, created, sqlstate, message, col, con from pg_temp.pgretry_report`,
+	}
+}
+
+// setSQL is the statement that writes all good rows of a source at once and returns a row (n, what):
+//   - n = 0: what is the number of rows written; n = -1: what is the number of those created;
+//   - what > 0: row n is refused by the fault of that number, counted from 1;
+//   - what = -1 or -2: row n was created or updated. These come only if rows of a chunk fared differently.
+func (t *target) setSQL(list, source string) string {
+	good, checked := "", "select * from "+source
+	if len(t.faults) > 0 {
+		var cases strings.Builder
+		for i, f := range t.faults {
+			fmt.Fprintf(&cases, " when %s then %d", f.test, i+1)
+		}
+		checked = fmt.Sprintf("select *, case%s end as pgretry_fault from %s", cases.String(), source)
+		good = "where pgretry_fault is null"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "with c as materialized (%s), ", checked)
+	fmt.Fprintf(&b, "w as (insert into %s as t (%s) select %[2]s from c %s %s returning %s, t.xmax = 0 as pgretry_created), ",
+		t.batch.Table.Sanitize(), list, good, t.onConflict(), t.keyList("t."))
+	b.WriteString("s as (select count(*) as n, count(*) filter (where pgretry_created) as created from w) ")
+	b.WriteString("select 0::bigint, n from s union all select -1, created from s ")
+	if good != "" {
+		b.WriteString("union all select pgretry_n, pgretry_fault from c where pgretry_fault is not null ")
+	}
+	fmt.Fprintf(&b, `union all select pgretry_n, case when pgretry_created then -1 else -2 end from c join w using (%s)
+		where (select created > 0 and created < n or n < (select count(*) from c %s) from s)`, t.keyList(""), good)
+	return b.String()
+}
+
+func (t *target) keyList(prefix string) string {
+	var names []string
+	for _, k := range t.key {
+		names = append(names, prefix+t.columns[k].quoted)
+	}
+	return strings.Join(names, ", ")
+}
+
+// onConflict updates the columns outside the key. Where there are none, it writes the key again, so that the row is
+// returned.
+func (t *target) onConflict() string {
+	var sets []string
+	for i, c := range t.columns {
+		if !slices.Contains(t.key, i) {
+			sets = append(sets, fmt.Sprintf("%s = excluded.%[1]s", c.quoted))
+		}
+	}
+	if len(sets) == 0 {
+		c := t.columns[t.key[0]]
+		sets = append(sets, fmt.Sprintf("%s = excluded.%[1]s", c.quoted))
+	}
+	clause := fmt.Sprintf("on conflict (%s) do update set %s", t.keyList(""), strings.Join(sets, ", "))
+	if t.batch.Newer != "" {
+		newer := pgx.Identifier{t.batch.Newer}.Sanitize()
+		clause += fmt.Sprintf(" where excluded.%s > t.%[1]s", newer)
+	}
+	return clause
+}
+
+// loopSQL writes the staged rows one by one, each in a subtransaction of its own. A conflict with another transaction
+// ends the whole: no subtransaction heals it.
+func (t *target) loopSQL(names []string) string {
+	return fmt.Sprintf(`do $pgretry$
+declare r record; c bool; state text; msg text; col text; con text;
+begin
+	for r in select * from %s order by pgretry_n loop
+		begin
+			c := null;
+			insert into %s as t (%s) values (%s) %s returning t.xmax = 0 into c;
+			insert into pg_temp.pgretry_report values (r.pgretry_n, c);
+		exception
+			when serialization_failure or deadlock_detected or lock_not_available then raise;
+			when others then
+				get stacked diagnostics state = returned_sqlstate, msg = message_text, col = column_name, con = constraint_name;
+				insert into pg_temp.pgretry_report values (r.pgretry_n, null, state, msg, col, con);
+		end;
+	end loop;
+end $pgretry$`, stage, t.batch.Table.Sanitize(), strings.Join(names, ", "), "r."+strings.Join(names, ", r."), t.onConflict())
+}

@@ -1,0 +1,186 @@
+package pgretry
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// set writes rows in one statement, which gets them as arrays, or by COPY if they are many.
+func (t *target) set(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
+	if len(rows) >= CopyFrom {
+		return t.merge(ctx, tx, e, rows)
+	}
+	return t.upsert(ctx, tx, e, rows)
+}
+
+// upsert writes rows in one statement that takes them as arrays.
+func (t *target) upsert(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
+	params := make([][]byte, len(t.columns))
+	oids := make([]uint32, len(t.columns))
+	for k, c := range t.columns {
+		params[k], oids[k] = e.array(c, k, rows), c.array
+	}
+	return t.execute(ctx, tx.Conn(), t.sql.upsert, params, oids, rows)
+}
+
+// merge copies rows into a temporary table and writes them from there in one statement.
+func (t *target) merge(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
+	if err := t.stage(ctx, tx, e, rows); err != nil {
+		return nil, err
+	}
+	return t.execute(ctx, tx.Conn(), t.sql.merge, nil, nil, rows)
+}
+
+// stage makes the temporary table anew and fills it with rows.
+func (t *target) stage(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) error {
+	clear := `drop table if exists pg_temp.pgretry_stage, pg_temp.pgretry_report;`
+	if _, err := tx.Exec(ctx, clear+t.sql.create); err != nil {
+		return err
+	}
+	if _, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(e.copyData(rows)), t.sql.copy); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `analyze pg_temp.pgretry_stage`)
+	return err
+}
+
+// execute runs a statement made by [target.setSQL] and reads what became of rows.
+func (t *target) execute(ctx context.Context, conn *pgx.Conn, sql string, params [][]byte, oids []uint32, rows []int) ([]written, error) {
+	reader, err := send(ctx, conn, sql, params, oids)
+	if err != nil {
+		return nil, err
+	}
+	r := setReader{target: t, rows: rows, out: make([]written, len(rows))}
+	for reader.NextRow() {
+		v := reader.Values()
+		r.row(int64(binary.BigEndian.Uint64(v[0])), int64(binary.BigEndian.Uint64(v[1])))
+	}
+	if _, err := reader.Close(); err != nil {
+		return nil, err
+	}
+	return r.finish(), nil
+}
+
+var binaryFormat = []int16{pgx.BinaryFormatCode}
+
+// send runs sql with binary parameters, as a prepared statement where the connection keeps those.
+func send(ctx context.Context, conn *pgx.Conn, sql string, params [][]byte, oids []uint32) (*pgconn.ResultReader, error) {
+	mode := conn.Config().DefaultQueryExecMode
+	if len(params) == 0 || mode != pgx.QueryExecModeCacheStatement {
+		return conn.PgConn().ExecParams(ctx, sql, params, oids, binaryFormat, binaryFormat), nil
+	}
+	h := fnv.New64a()
+	h.Write([]byte(sql))
+	sd, err := conn.Prepare(ctx, fmt.Sprintf("pgretry_%x", h.Sum64()), sql)
+	if err != nil {
+		return nil, err
+	}
+	return conn.PgConn().ExecPrepared(ctx, sd.Name, params, binaryFormat, binaryFormat), nil
+}
+
+// setReader reads the rows of a statement made by [target.setSQL].
+type setReader struct {
+	target         *target
+	rows           []int
+	out            []written
+	count, created int64
+	single         bool // outcomes came row by row
+}
+
+func (r *setReader) row(n, what int64) {
+	switch {
+	case n == 0:
+		r.count = what
+	case n < 0:
+		r.created = what
+	case what > 0:
+		err := r.target.faults[what-1].err
+		r.out[n-1].Record = Record{Failed, &err}
+	default:
+		r.single = true
+		r.out[n-1].Outcome = map[int64]RecordOutcome{-1: Created, -2: Updated}[what]
+	}
+}
+
+func (r *setReader) finish() []written {
+	rest := Unchanged // of rows that the statement did not mention
+	switch {
+	case r.single || r.count == 0:
+	case r.created == r.count:
+		rest = Created
+	default:
+		rest = Updated
+	}
+	for i := range r.out {
+		r.out[i].record = r.rows[i]
+		if r.out[i].Outcome == Unwritten {
+			r.out[i].Outcome = rest
+		}
+	}
+	return r.out
+}
+
+// loop writes rows one by one on the server, to find those that only the server can refuse.
+func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
+	if err := t.stage(ctx, tx, e, rows); err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, t.sql.loop); err != nil {
+		return nil, err
+	}
+	report, err := tx.Query(ctx, t.sql.report)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(report, func(row pgx.CollectableRow) (w written, err error) {
+		var n int64
+		var created *bool
+		var state, message, column, constraint *string
+		if err := row.Scan(&n, &created, &state, &message, &column, &constraint); err != nil {
+			return w, err
+		}
+		w.record = rows[n-1]
+		switch {
+		case state != nil:
+			w.Record = Record{Failed, &RecordError{SQLSTATE: *state, Message: *message, Column: *column, Constraint: *constraint}}
+		case created == nil:
+			w.Outcome = Unchanged
+		case *created:
+			w.Outcome = Created
+		default:
+			w.Outcome = Updated
+		}
+		return w, nil
+	})
+}
+
+// separate writes rows one by one from here, each behind a savepoint.
+func (t *target) separate(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
+	out := make([]written, 0, len(rows))
+	for n := range rows {
+		var one []written
+		err := pgx.BeginFunc(ctx, tx, func(sp pgx.Tx) (err error) {
+			one, err = t.upsert(ctx, sp, e, rows[n:n+1])
+			return err
+		})
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refusesRecord(err) {
+			one, err = []written{{rows[n], Record{Failed, recordError(refused)}}}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one...)
+	}
+	return out, nil
+}
+
+func recordError(e *pgconn.PgError) *RecordError {
+	return &RecordError{SQLSTATE: e.Code, Message: e.Message, Column: e.ColumnName, Constraint: e.ConstraintName}
+}
