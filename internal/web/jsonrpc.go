@@ -103,8 +103,11 @@ func (s *Server) jsonRPC(endpoint string, f rpcFunc) handlerFunc {
 func (s *Server) userRPC(endpoint string, f rpcFunc) handlerFunc {
 	return s.jsonRPC(endpoint, func(ctx context.Context, c *rpcCall) (any, error) {
 		id, err := s.identify(c.r)
-		if err != nil {
+		if concord.ErrorCode(err) == concord.CodeUnauthorized {
 			return nil, sessionExpired(err)
+		}
+		if err != nil {
+			return nil, err
 		}
 		return f(context.WithValue(ctx, identityKey{}, id), c)
 	})

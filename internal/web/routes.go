@@ -90,6 +90,9 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	id, err := s.identify(r)
+	if err != nil && concord.ErrorCode(err) != concord.CodeUnauthorized {
+		return err
+	}
 	if err != nil {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)

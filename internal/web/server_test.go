@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -77,7 +78,12 @@ func setup(t testing.TB, change ...func(*bundle, *web.Options)) *bundle {
 	b.server, err = web.New(o)
 	require.NoError(t, err)
 	b.server.Start()
-	b.http = httptest.NewServer(b.server.Handler())
+	b.http = httptest.NewUnstartedServer(b.server.Handler())
+	b.http.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*net.TCPConn).SetWriteBuffer(32 << 10) // see smallBuffers
+		return ctx
+	}
+	b.http.Start()
 	t.Cleanup(func() { b.server.Stop(); b.http.Close() })
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)

@@ -143,7 +143,7 @@ func (s *Sessions) checkPassword(ctx context.Context, login, password string) (c
 	if concord.ErrorCode(err) == concord.CodeNotFound {
 		hash = s.decoy // takes as long, so that the answer does not tell who exists
 	} else if err != nil {
-		return user, &concord.Error{Code: concord.CodeUnavailable, Message: "The database cannot be reached, please try again later", Err: err}
+		return user, unreachable(err)
 	}
 	ok, verr := s.hasher.Verify(ctx, password, hash)
 	switch {
@@ -191,7 +191,7 @@ func (s *Sessions) makeRoom(userID int64) {
 }
 
 // Resume returns who holds token. The error is CodeUnauthorized when nobody
-// does, or no longer.
+// does, or no longer, and CodeUnavailable when only the database could tell.
 func (s *Sessions) Resume(ctx context.Context, token string) (Identity, error) {
 	if len(token) != base64.RawURLEncoding.EncodedLen(tokenBytes) {
 		return Identity{}, errExpired
@@ -221,8 +221,12 @@ func (s *Sessions) fromMemory(hash [32]byte) (id Identity, known bool, err error
 	return id, gone || asked && s.now().Sub(at) < unknownFor, errExpired
 }
 
-// fromStore asks the database for a session that another instance made.
+// fromStore asks the database for a session that another instance made, or this
+// one before it was started anew.
 func (s *Sessions) fromStore(ctx context.Context, hash [32]byte) (Identity, error) {
+	if s.health != nil && !s.health.Database().Up {
+		return Identity{}, unreachable(nil)
+	}
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
 	session, err := s.store.SessionByToken(ctx, hash)
@@ -232,9 +236,12 @@ func (s *Sessions) fromStore(ctx context.Context, hash [32]byte) (Identity, erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
+	switch {
+	case concord.ErrorCode(err) == concord.CodeNotFound:
 		s.forget(hash)
-		return Identity{}, &concord.Error{Code: concord.CodeUnauthorized, Message: errExpired.Message, Err: err}
+		return Identity{}, errExpired
+	case err != nil:
+		return Identity{}, unreachable(err)
 	}
 	if _, ok := s.entries[hash]; !ok {
 		s.entries[hash] = &entry{Session: session, stored: s.now()}
@@ -244,6 +251,10 @@ func (s *Sessions) fromStore(ctx context.Context, hash [32]byte) (Identity, erro
 		return Identity{}, errExpired
 	}
 	return Identity{User: user, Session: s.entries[hash].Session}, nil
+}
+
+func unreachable(err error) error {
+	return &concord.Error{Code: concord.CodeUnavailable, Message: "The database cannot be reached, please try again later", Err: err}
 }
 
 func (s *Sessions) forget(hash [32]byte) {

@@ -179,26 +179,27 @@ func people(t *testing.T) *store {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, s := context.Background(), signin.NewSessions(signin.Options{Users: people(t), Sessions: newStore()})
-		try := func(login, password, address string) concord.Code {
-			_, _, err := s.SignIn(ctx, login, password, address)
-			return concord.ErrorCode(err)
-		}
+		l := signin.NewLimiter()
 		for range 10 {
-			require.Equal(t, concord.CodeUnauthorized, try("ann", "guess", "192.0.2.1"))
+			require.True(t, l.Take("ann", "192.0.2.1"))
 		}
-		require.Equal(t, concord.CodeTooMany, try("ann", "ann's", "198.51.100.7"), "whatever the address")
-		require.Empty(t, try("bob", "bob's", "192.0.2.1"), "another person is not locked out")
+		require.False(t, l.Take("ann", "198.51.100.7"), "whatever the address")
+		require.True(t, l.Take("bob", "192.0.2.1"), "another person is not locked out")
 		time.Sleep(7 * time.Second) // of the bubble's clock
-		require.Empty(t, try("ann", "ann's", "192.0.2.1"))
-		for i := range 18 {
-			try(fmt.Sprintf("nobody%d", i), "guess", "2001:db8::1")
-			try(fmt.Sprintf("noone%d", i), "guess", "2001:db8::2")
+		require.True(t, l.Take("ann", "192.0.2.1"))
+		require.False(t, l.Take("ann", "192.0.2.1"))
+		for i := range 30 {
+			require.True(t, l.Take(fmt.Sprintf("nobody%d", i), fmt.Sprintf("2001:db8::%x", i)))
 		}
-		require.Equal(t, concord.CodeTooMany, try("bob", "bob's", "2001:db8::3"), "an address is a network")
-		for range 12 {
-			require.Empty(t, try("bob", "bob's", "192.0.2.9"), "success costs nothing")
+		require.False(t, l.Take("bob", "2001:db8::ffff"), "an address is a network")
+		for range 50 {
+			require.True(t, l.Take("bob", "192.0.2.9"))
+			l.GiveBack("bob", "192.0.2.9") // success costs nothing
 		}
+		for i := range 20_000 {
+			l.Take(fmt.Sprintf("n%d", i), fmt.Sprintf("203.%d.%d.%d", i>>16, i>>8&255, i&255))
+		}
+		require.LessOrEqual(t, l.Len(), 2*4096)
 	})
 }
 
@@ -300,4 +301,20 @@ func TestUnknownTokensAskTheDatabaseOnce(t *testing.T) {
 		require.Error(t, err)
 	}
 	require.Equal(t, 1, db.asked)
+}
+
+// Who cannot be told while the database is down is not called expired.
+func TestUnknownTokenWhileTheDatabaseIsDown(t *testing.T) {
+	t.Parallel()
+	db := people(t)
+	first := signin.NewSessions(signin.Options{Users: db, Sessions: db})
+	token, _, err := first.SignIn(context.Background(), "ann", "ann's", "192.0.2.1")
+	require.NoError(t, err)
+	again := signin.NewSessions(signin.Options{Users: db, Sessions: db})
+	db.down = errors.New("down")
+	_, err = again.Resume(context.Background(), token)
+	require.Equal(t, concord.CodeUnavailable, concord.ErrorCode(err))
+	db.down = nil
+	_, err = again.Resume(context.Background(), token)
+	require.NoError(t, err)
 }
