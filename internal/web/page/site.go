@@ -129,7 +129,7 @@ func (s *pageSite) url(name string) string {
 var preloaded = []string{
 	"home.js", "entity.js", "ui.js", "controls.js", "views.js", "facts.js",
 	"vendor/lit-html/lit-html.js", "vendor/lit-html/async-directive.js", "vendor/lit-html/directive-helpers.js", "vendor/lit-html/directive.js",
-	"vendor/haws/connection.js", "vendor/haws/socket.js", "vendor/haws/errors.js", "vendor/haws/messages.js", "vendor/haws/util.js",
+	"vendor/haws/connection.js", "vendor/haws/errors.js", "vendor/haws/messages.js",
 }
 
 func (s *pageSite) importMap() string {
@@ -145,11 +145,11 @@ func (s *pageSite) importMap() string {
 }
 
 func (s *pageSite) buildShell() {
-	theme, imports := strings.TrimSpace(string(s.files["theme.js"].body)), s.importMap()
+	boot, imports := s.bootScript(), s.importMap()
 	t := template.Must(template.New("").Funcs(template.FuncMap{
 		"asset":     s.url,
 		"inline":    func(name string) template.URL { return dataURL(s.files[name].body) },
-		"theme":     func() template.JS { return template.JS(theme) },
+		"boot":      func() template.JS { return template.JS(boot) },
 		"importmap": func() template.HTML { return template.HTML(imports) },
 		"preloads":  func() []string { return urls(s, preloaded) },
 	}).Parse(string(read("static/" + shellPath))))
@@ -157,9 +157,21 @@ func (s *pageSite) buildShell() {
 	must(t.Execute(&out, nil))
 	s.shell = newAsset(shellPath, out.Bytes())
 	s.policy = strings.Join([]string{
-		"default-src 'none'", "script-src 'self' " + sourceHash(theme) + " " + sourceHash(imports), "style-src 'self'",
+		"default-src 'none'", "script-src 'self' " + sourceHash(boot) + " " + sourceHash(imports), "style-src 'self'",
 		"img-src 'self' data:", "connect-src 'self'", "manifest-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'self'",
 	}, "; ")
+}
+
+// bootScript is the shell's inline script. It has no comments, as every page
+// load carries it.
+func (s *pageSite) bootScript() string {
+	var lines []string
+	for line := range strings.Lines(string(s.files["boot.js"].body)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "//") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.ReplaceAll(strings.Join(lines, "\n"), "STATIC", "/static/"+s.version)
 }
 
 func dataURL(svg []byte) template.URL {

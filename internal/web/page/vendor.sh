@@ -25,7 +25,7 @@ mkdir -p static/vendor/lit-html static/vendor/haws static/vendor/uplot icons
 for f in lit-html.js directive.js directive-helpers.js async-directive.js; do
 	sed '/^\/\/# sourceMappingURL=/d' "$tmp/lit-html/$f" >"static/vendor/lit-html/$f"
 done
-for f in connection.js socket.js errors.js messages.js util.js; do
+for f in connection.js errors.js messages.js; do
 	cp "$tmp/haws/dist/$f" static/vendor/haws/
 done
 cp "$tmp/uplot/dist/uPlot.iife.min.js" "$tmp/uplot/dist/uPlot.min.css" static/vendor/uplot/

@@ -4,20 +4,52 @@ import { html, render, nothing } from "lit-html";
 import { connect, follow, onLink, link, outline, status, floorsWithAreas, touchAll, ask } from "./home.js";
 import { live, icon, onIcons } from "./ui.js";
 import { overview, area, areaIcon, reading } from "./views.js";
-import { loadLanguage, pickLanguage, t, ago, moment, lang } from "./entity.js";
+import { loadLanguage, warmUp, t, ago, moment, lang } from "./entity.js";
 
 const at = (id) => document.getElementById(id);
 const main = at("main");
 let view = { title: "", draw: () => nothing, stop() {} };
 
+// ---- drawing in turns ---------------------------------------------------------------
+
+const parts = { main: draw, chrome: drawChrome, banner: drawBanner };
+const due = new Set();
+let frame = 0;
+let speaks = false; // nothing is drawn before there are words
+
+// Draws parts of the page in the next frame: the screen itself first, what stands
+// around it when that is visible.
+function later(...names) {
+  names.forEach((name) => due.add(name));
+  if (speaks && !frame) frame = requestAnimationFrame(work);
+}
+
+function work() {
+  frame = 0;
+  if (view.waits && performance.now() < PATIENCE) return setTimeout(later, 50);
+  if (due.delete("main")) parts.main();
+  if (due.size) afterPaint(drawRest);
+}
+
+const PATIENCE = 2500; // ms from the start that an empty screen waits for its first content
+const afterPaint = (fn) => requestAnimationFrame(() => setTimeout(fn, 0));
+
+function drawRest() {
+  for (const name of [...due]) if (name !== "main" && due.delete(name)) parts[name]();
+}
+
 // ---- screens --------------------------------------------------------------------------
 
-const columns = () => Math.max(1, Math.min(4, Math.floor((main.clientWidth - 8) / 330)));
+// The width comes from the observer: asking the element for it would lay the page out once more.
+let width = innerWidth < 820 || document.body.classList.contains("kiosk") ? innerWidth - 24 : innerWidth - 290;
+const columns = () => Math.max(1, Math.min(4, Math.floor((width + 12) / 310)));
 let drawnColumns = 0;
 
 function draw() {
   drawnColumns = columns();
+  const more = view.partial;
   render(view.draw(drawnColumns), main);
+  if (more) afterPaint(() => ((view.partial = false), later("main")));
   document.title = view.title ? `${view.title} · Concord` : "Concord";
 }
 
@@ -25,14 +57,13 @@ async function show() {
   const [, kind, id] = location.pathname.split("/").map(decodeURIComponent);
   view.stop();
   main.scrollTop = 0;
-  if (kind === "area") view = area(id, draw);
-  else if (kind === "status") view = (await import("./status.js")).statusView(draw);
+  if (kind === "area") view = area(id, () => later("main"));
+  else if (kind === "status") view = (await import("./status.js")).statusView(() => later("main"));
   else if (kind === "entity") {
     view = overview();
     openEntity(id, { closed: () => go("/", { replace: true }) });
   } else view = overview();
-  draw();
-  drawChrome();
+  later("main", "chrome", "banner");
 }
 
 /** Goes to another address of the page without loading it anew. */
@@ -126,7 +157,7 @@ const theme = () => localStorage.getItem("theme") ?? "auto";
 
 function nextTheme() {
   localStorage.setItem("theme", { auto: "light", light: "dark", dark: "auto" }[theme()]);
-  window.applyTheme();
+  boot.applyTheme();
   drawChrome();
 }
 
@@ -136,12 +167,7 @@ async function setLanguage(code) {
   redrawAll();
 }
 
-function redrawAll() {
-  draw();
-  drawChrome();
-  drawBanner();
-  touchAll();
-}
+const redrawAll = () => (later("main", "chrome", "banner"), touchAll());
 
 async function logOut() {
   await fetch("/auth/logout", { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
@@ -168,11 +194,17 @@ document.addEventListener("keydown", (ev) => {
 at("sheet").addEventListener("click", (ev) => ev.target === at("sheet") && at("sheet").close());
 addEventListener("popstate", show);
 
+// Calls fn when the screen has its first content and the browser is at leisure.
+function afterFirstScreen(fn) {
+  if (view.waits) return setTimeout(afterFirstScreen, 100, fn);
+  window.requestIdleCallback ? requestIdleCallback(fn, { timeout: 500 }) : setTimeout(fn, 200);
+}
+
 // ---- start ----------------------------------------------------------------------------------
 
 async function start() {
   if (location.pathname === "/login") {
-    await loadLanguage(pickLanguage());
+    await loadLanguage(boot.lang);
     return (await import("./login.js")).login(main);
   }
   document.body.classList.toggle("kiosk", new URLSearchParams(location.search).has("kiosk"));
@@ -180,16 +212,20 @@ async function start() {
   if (wantedHome) link.homeId = Number(wantedHome);
   connect();
   if (wantedHome) ask({ type: "concord/select_home", home_id: link.homeId }).catch(() => {});
-  let started = false;
-  follow(() => started && (draw(), drawChrome(), drawBanner()), () => started && (drawBanner(), view.statusChanged?.()));
-  await loadLanguage(pickLanguage());
-  started = true;
+  show();
+  follow(() => later("main", "chrome", "banner"), () => (later("banner"), view.statusChanged?.()));
+  await loadLanguage(boot.lang);
+  speaks = true;
+  later("main");
+  afterFirstScreen(() => (warmUp(), redrawAll()));
   onIcons(redrawAll);
   onLink(drawBanner);
-  new ResizeObserver(() => columns() !== drawnColumns && draw()).observe(main);
+  new ResizeObserver(([entry]) => {
+    width = entry.contentRect.width;
+    if (columns() !== drawnColumns && drawnColumns) later("main");
+  }).observe(main);
   setInterval(drawBanner, 1000);
   setInterval(touchAll, 60_000);
-  show();
 }
 
 start();

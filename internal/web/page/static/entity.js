@@ -7,48 +7,58 @@ let locale = "en"; // the reader's own variety of the language, for numbers and 
 let words = { ui: {}, states: {} };
 let platformIcons = {};
 
-/** Loads one language; English stands in for a word that is missing. */
+/** Loads one language; the first is already on its way when the page starts. */
 export async function loadLanguage(code) {
-  const answer = await fetch(new URL(`./i18n/${code}.json`, import.meta.url));
-  words = await answer.json();
+  words = code === boot.lang && boot.first.words ? await boot.first.words : await boot.words(code);
   lang = code;
   locale = (navigator.languages ?? []).find((l) => l.split("-")[0] === code.split("-")[0]) ?? code;
   document.documentElement.lang = code;
-  numberFormats.clear();
+  formats.clear();
 }
 
-/** The language to use: the chosen one, else the browser's first that there is. */
-export function pickLanguage() {
-  const chosen = localStorage.getItem("lang");
-  if (chosen) return chosen;
-  for (const l of navigator.languages ?? [navigator.language]) {
-    if (/^zh/i.test(l)) return "zh-Hant";
-    if (/^ru/i.test(l)) return "ru";
-    if (/^en/i.test(l)) return "en";
-  }
-  return "en";
-}
+// The plural form of a count. Intl.PluralRules says the same, but its first use
+// costs more than a whole screen.
+const plural = {
+  en: (n) => (n === 1 ? "one" : "other"),
+  "zh-Hant": () => "other",
+  ru: (n) => (n % 10 === 1 && n % 100 !== 11 ? "one" : n % 10 >= 2 && n % 10 <= 4 && !(n % 100 >= 12 && n % 100 <= 14) ? "few" : "many"),
+};
 
 /** A word of the page; {name} is replaced by vars.name, {n} chooses the plural form. */
 export function t(key, vars) {
   let text = words.ui[key] ?? key;
-  if (typeof text === "object") text = text[new Intl.PluralRules(lang).select(vars.n)] ?? text.other;
+  if (typeof text === "object") text = text[plural[lang](vars.n)] ?? text.other;
   return vars ? text.replace(/\{(\w+)\}/g, (_, k) => (k === "n" ? number(vars.n) : (vars[k] ?? ""))) : text;
 }
 
 // ---- numbers and times ------------------------------------------------------
 
-const numberFormats = new Map();
+// Intl is slow to wake (100 ms on a wall tablet), so that the first screen writes
+// numbers by hand and times not at all; warmUp then brings the reader's own ways.
+let warm = false;
+const formats = new Map();
+
+function format(Kind, options) {
+  const key = Kind.name + JSON.stringify(options);
+  let found = formats.get(key);
+  if (!found) formats.set(key, (found = new Intl[Kind.name](locale, options)));
+  return found;
+}
+
+/** Wakes Intl, when the first screen stands. The caller draws again. */
+export function warmUp() {
+  warm = true;
+  format(Intl.NumberFormat, { maximumFractionDigits: 3 });
+  format(Intl.RelativeTimeFormat, { numeric: "auto", style: "short" });
+}
 
 /** A number in the reader's own notation, with exactly `digits` decimals when given. */
 export function number(value, digits) {
-  const key = digits ?? "auto";
-  let format = numberFormats.get(key);
-  if (!format) {
-    const options = digits === undefined ? { maximumFractionDigits: 3 } : { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    numberFormats.set(key, (format = new Intl.NumberFormat(locale, options)));
-  }
-  return format.format(value);
+  if (warm) return format(Intl.NumberFormat, digits === undefined ? { maximumFractionDigits: 3 } : { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  const [whole, part] = (digits === undefined ? String(Math.round(value * 1000) / 1000) : value.toFixed(digits)).split(".");
+  const [comma, point] = lang === "ru" ? ["\u00a0", ","] : [",", "."];
+  const grouped = whole.replace(/\B(?=(\d{3})+(?!\d))/g, comma);
+  return part === undefined ? grouped : grouped + point + part;
 }
 
 /** A value with its unit, as the language writes it (48%, but 48 % in Russian). */
@@ -62,22 +72,24 @@ export const percent = (value) => withUnit(number(Math.round(value)), "%");
 /** The locale for numbers and times. */
 export const localeOf = () => locale;
 
-/** Time since then, in the largest unit that is not below one. */
+/** Time since then, in the largest unit that is not below one; blank until Intl is awake. */
 export function ago(ms) {
-  const seconds = (ms - Date.now()) / 1000;
-  const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
-  const past = Math.min(seconds, 0);
+  if (!warm) return "\u00a0";
+  const seconds = Math.min((ms - Date.now()) / 1000, 0);
+  const relative = format(Intl.RelativeTimeFormat, { numeric: "auto", style: "short" });
   for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
     if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
   }
-  return relative.format(Math.trunc(seconds > 1 ? seconds : past), "second");
+  return relative.format(Math.trunc(seconds), "second");
 }
+
+const date = (when, options) => (warm ? format(Intl.DateTimeFormat, options).format(when) : "\u00a0");
 
 /** A moment as the reader writes it: the time alone when it is today. */
 export function moment(ms) {
-  const date = new Date(ms);
-  const today = date.toDateString() === new Date().toDateString();
-  return new Intl.DateTimeFormat(locale, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" }).format(date);
+  const when = new Date(ms);
+  const today = when.toDateString() === new Date().toDateString();
+  return date(when, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
 }
 
 // ---- words of states ----------------------------------------------------------
@@ -115,11 +127,11 @@ const temperature = (value) => number(value) + "°";
 const joined = (...parts) => parts.filter(Boolean).join(" · ");
 const moments = new Set(["button", "input_button", "scene", "event"]);
 
-const clock = (time) => new Intl.DateTimeFormat(locale, { timeStyle: "short" }).format(new Date("2000-01-01T" + time));
+const clock = (time) => date(new Date("2000-01-01T" + time), { timeStyle: "short" });
 
 const texts = {
   time: (e, st) => clock(st.state),
-  input_datetime: (e, st) => (st.attributes.has_date ? (st.attributes.has_time ? moment(Date.parse(st.state.replace(" ", "T"))) : new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(st.state + "T00:00"))) : clock(st.state)),
+  input_datetime: (e, st) => (st.attributes.has_date ? (st.attributes.has_time ? moment(Date.parse(st.state.replace(" ", "T"))) : date(new Date(st.state + "T00:00"), { dateStyle: "medium" })) : clock(st.state)),
   light: (e, st, word) => (st.state === "on" && st.attributes.brightness ? percent(st.attributes.brightness / 2.55) : word),
   fan: (e, st, word) => (st.state === "on" && st.attributes.percentage ? percent(st.attributes.percentage) : word),
   cover: (e, st, word) => joined(word, partly(st.attributes.current_position)),
@@ -153,7 +165,7 @@ export function stateText(e, st) {
   if (st.state === "unknown") return moments.has(domain) ? t("never") : t("unknown");
   if (moments.has(domain)) return Number.isNaN(Date.parse(st.state)) ? st.state : ago(Date.parse(st.state));
   if (dc === "timestamp") return Number.isNaN(Date.parse(st.state)) ? st.state : moment(Date.parse(st.state));
-  if (dc === "date" || domain === "date") return new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(st.state + "T00:00"));
+  if (dc === "date" || domain === "date") return date(new Date(st.state + "T00:00"), { dateStyle: "medium" });
   if (domain === "datetime") return moment(Date.parse(st.state));
   if (isNumeric(e, st)) return numeric(e, st);
   if (domain === "text" || domain === "input_text" || domain === "select" || domain === "input_select") return st.state;

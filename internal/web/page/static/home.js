@@ -1,7 +1,6 @@
 // The link to Concord: one WebSocket, the states that the screen shows, and the
 // actions that wait for their effect. Nothing here knows about markup.
 import { Connection } from "home-assistant-js-websocket/connection.js";
-import { createSocket } from "home-assistant-js-websocket/socket.js";
 import { ERR_INVALID_AUTH } from "home-assistant-js-websocket/errors.js";
 
 const PING_EVERY = 5000; // a link silent that long is asked; PING_WAIT later it counts as lost
@@ -61,10 +60,16 @@ function setOnline(online) {
   for (const fn of linkListeners) fn(link);
 }
 
+// The socket that was opened while the page loaded, then new ones.
+function createSocket() {
+  const first = boot.first.socket;
+  boot.first.socket = null;
+  return first ?? boot.dial();
+}
+
 /** Opens the link and keeps it for as long as the page lives. */
 export async function connect() {
-  const wsUrl = location.origin.replace(/^http/, "ws") + "/api/websocket";
-  const options = { auth: { wsUrl, accessToken: "session", expired: false }, setupRetry: 0, createSocket };
+  const options = { setupRetry: 0, createSocket };
   for (let tries = 0; !link.conn; tries++) {
     try {
       link.conn = new Connection(await createSocket(options), options);
@@ -80,7 +85,7 @@ export async function connect() {
   setOnline(true);
   ready();
   setInterval(() => Date.now() - heard >= PING_EVERY - 500 && heartbeat(), PING_EVERY / 5);
-  for (const [target, type] of [[document, "visibilitychange"], [window, "online"], [window, "pageshow"]]) {
+  for (const [target, type] of [[document, "visibilitychange"], [window, "online"]]) {
     target.addEventListener(type, () => document.visibilityState === "visible" && heartbeat());
   }
 }
@@ -144,11 +149,12 @@ export function subscribe(message, onEvent, onError) {
 
 // ---- states ---------------------------------------------------------------
 
-/** Keeps the states of these entities fresh until the returned function is called. */
-export function watch(ids) {
-  if (ids.length === 0) return () => {};
+/** Keeps the states of these entities fresh until the returned function is called; onFirst is called when they are here. */
+export function watch(ids, onFirst = () => {}) {
+  if (ids.length === 0) return onFirst(), () => {};
   for (const id of ids) watched.set(id, (watched.get(id) ?? 0) + 1);
-  const stop = subscribe({ type: "subscribe_entities", entity_ids: ids }, applyCompressed);
+  let first = () => ((first = () => {}), onFirst());
+  const stop = subscribe({ type: "subscribe_entities", entity_ids: ids }, (event) => (applyCompressed(event), first()));
   return () => {
     stop();
     for (const id of ids) {

@@ -86,7 +86,12 @@ export const favourites = {
 export function overview(columns) {
   const stars = favourites.read();
   return {
-    title: outline.home?.name ?? "",
+    get waits() {
+      return !outline.loaded;
+    },
+    get title() {
+      return outline.home?.name ?? "";
+    },
     stop: watch(stars.map((e) => e.id)),
     draw: (n) => html`
       <header class="head"><h1>${outline.home?.name ?? nothing}</h1>${outline.loaded ? homeSummary() : nothing}</header>
@@ -104,10 +109,11 @@ const floorIcon = (floor) => (floor.icon ?? { "-1": "home-floor-b", 0: "home-flo
 // ---- columns ------------------------------------------------------------------------
 
 /** Puts each card into the shortest column so far, so that there are no holes. */
-function inColumns(cards, n) {
+function inColumns(cards, n, height = Infinity) {
   const columns = Array.from({ length: n }, () => ({ height: 0, cards: [] }));
   for (const card of cards) {
     const shortest = columns.reduce((a, b) => (b.height < a.height - 8 ? b : a));
+    if (shortest.height > height) break;
     shortest.height += card.height + 12;
     shortest.cards.push(card);
   }
@@ -125,22 +131,29 @@ export function area(id, changed) {
     { type: "concord/subscribe_area", area_id: id },
     (event) => {
       const before = unwatch;
-      data = { ...event, devices: (event.devices ?? []).map((d) => ({ ...d, entities: d.entities ?? [] })), entities: event.entities ?? [] };
-      unwatch = watch(idsOnScreen(data));
+      const next = { ...event, devices: (event.devices ?? []).map((d) => ({ ...d, entities: d.entities ?? [] })), entities: event.entities ?? [] };
+      // Drawn once, with the states: they follow at once.
+      unwatch = watch(idsOnScreen(next), () => {
+        data = next;
+        changed();
+        setTimeout(() => embellish(next), 800);
+      });
       before();
-      changed();
-      setTimeout(() => embellish(data), 800);
     },
     (error) => ((failure = error), changed()),
   );
   return {
+    get waits() {
+      return !data && !failure;
+    },
     get title() {
       return data?.area.name ?? outline.areas.get(id)?.name ?? (id === "unassigned" ? t("no_area") : "");
     },
+    partial: true, // the first drawing stops at the lower edge of the window
     stop: () => (stop(), unwatch()),
     draw(n) {
       if (failure) return html`<p class="empty">${t("no_such_area")}</p>`;
-      return html`${areaHead(id, this.title)}${data ? areaBody(data, n) : nothing}`;
+      return html`${areaHead(id, this.title)}${data ? areaBody(data, n, this.partial ? innerHeight : Infinity) : nothing}`;
     },
   };
 }
@@ -170,12 +183,12 @@ function areaHead(id, title) {
   </header>`;
 }
 
-function areaBody(data, n) {
+function areaBody(data, n, height) {
   const devices = data.devices.filter((d) => d.entities.length > 0).map((d) => deviceCard(d, data.area.name));
   const groups = groupCards(data.entities);
   if (devices.length + groups.length === 0) return html`<p class="empty">${t("empty_area")}</p>`;
   const hidden = [data.hidden ? t("hidden_n", { n: data.hidden }) : null, data.disabled ? t("disabled_n", { n: data.disabled }) : null].filter(Boolean);
-  return html`<div class="cols">${inColumns([...devices, ...groups], n)}</div>${hidden.length ? html`<p class="note">${hidden.join(" · ")}</p>` : nothing}`;
+  return html`<div class="cols">${inColumns([...devices, ...groups], n, height)}</div>${hidden.length ? html`<p class="note">${hidden.join(" · ")}</p>` : nothing}`;
 }
 
 const rank = ["light", "switch", "input_boolean", "fan", "cover", "valve", "climate", "water_heater", "humidifier", "media_player", "lock", "alarm_control_panel", "vacuum", "lawn_mower", "number", "select", "button", "binary_sensor", "sensor"];
