@@ -83,6 +83,7 @@ func (b *builder) device(name, maker, model, platform string) *device {
 		CreatedAt:   seconds(b.h.started), ModifiedAt: seconds(b.h.started), platform: platform,
 	}
 	b.h.reg.devices = append(b.h.reg.devices, d)
+	b.h.reg.byID[d.ID] = d
 	b.dev = d
 	return d
 }

@@ -16,6 +16,7 @@ type registry struct {
 	floors  []*floor
 	labels  []*label
 	devices []*device
+	byID    map[string]*device
 }
 
 // These have the members that Home Assistant 2025.4 sends, null where empty.
@@ -242,10 +243,8 @@ func (h *Home) friendlyName(e *hass.EntityEntry) string {
 	if !e.HasEntityName || e.Name != "" {
 		return name
 	}
-	for _, d := range h.reg.devices {
-		if d.ID == e.DeviceID {
-			return strings.TrimSpace(d.Name + " " + name)
-		}
+	if d := h.deviceByID(e.DeviceID); d != nil {
+		return strings.TrimSpace(d.Name + " " + name)
 	}
 	return name
 }
@@ -317,13 +316,7 @@ func (h *Home) areaOf(e *hass.EntityEntry) string {
 	return ""
 }
 
-func (h *Home) deviceByID(id string) *device {
-	i := slices.IndexFunc(h.reg.devices, func(d *device) bool { return d.ID == id })
-	if i < 0 || id == "" {
-		return nil
-	}
-	return h.reg.devices[i]
-}
+func (h *Home) deviceByID(id string) *device { return h.reg.byID[id] }
 
 // searchRelated answers search/related for entities, devices and areas.
 func (h *Home) searchRelated(r server.Request) (any, error) {

@@ -103,6 +103,7 @@ func New(o Options) (*Home, error) {
 		rng:  rand.New(rand.NewPCG(uint64(o.Seed), 0x686f6d65)),
 		byID: make(map[string]*entity),
 	}
+	h.reg.byID = make(map[string]*device)
 	h.started = h.clock.now()
 	build(h)
 	h.opts.HistoryPerEntity = cmp.Or(o.HistoryPerEntity, min(10_000, 10_000_000/max(1, len(h.entities))))
