@@ -43,12 +43,15 @@ function drawRest() {
 // The width comes from the observer: asking the element for it would lay the page out once more.
 let width = innerWidth < 820 || document.body.classList.contains("kiosk") ? innerWidth - 24 : innerWidth - 290;
 const columns = () => Math.max(1, Math.min(4, Math.floor((width + 12) / 310)));
+const areaColumns = () => Math.max(2, Math.floor((width + 12) / 242));
 let drawnColumns = 0;
+let drawnAreas = 0;
 
 function draw() {
   drawnColumns = columns();
+  drawnAreas = areaColumns();
   const more = view.partial;
-  render(view.draw(drawnColumns), main);
+  render(view.draw(drawnColumns, drawnAreas), main);
   if (more) afterPaint(() => ((view.partial = false), later("main")));
   document.title = view.title ? `${view.title} · Concord` : "Concord";
 }
@@ -222,7 +225,7 @@ async function start() {
   onLink(drawBanner);
   new ResizeObserver(([entry]) => {
     width = entry.contentRect.width;
-    if (columns() !== drawnColumns && drawnColumns) later("main");
+    if ((columns() !== drawnColumns || areaColumns() !== drawnAreas) && drawnColumns) later("main");
   }).observe(main);
   setInterval(drawBanner, 1000);
   setInterval(touchAll, 60_000);

@@ -223,7 +223,7 @@ function drawRow(st, e) {
   return html`<div class="row ${valued ? "valued" : ""} ${wide.has(domain) ? "half" : ""} ${two ? "two" : ""} ${pending.has(e.id) ? "busy" : ""}" data-entity=${e.id} data-state=${st?.state ?? ""} .style=${tint(e, st)}>
     ${badge(e, st, name, toggleOf(e, st))}
     <a class="nm" href="/entity/${e.id}" data-open=${e.id}><span class="n">${name}</span>${below ? html`<span class="s">${below}</span>` : nothing}</a>
-    ${valued ? html`<div class="right">${domain === "sensor" ? spark(e.id) : nothing}<span class="val ${isGone(st) ? "faint" : ""}">${text}</span></div>` : html`<div class="ct">${e.battery && !wide.has(domain) ? battery(e.battery) : nothing}${inline}</div>`}
+    ${valued ? html`<div class="right">${e.battery ? battery(e.battery) : nothing}${domain === "sensor" ? spark(e.id) : nothing}<span class="val ${isGone(st) ? "faint" : ""}">${text}</span></div>` : html`<div class="ct">${e.battery && !wide.has(domain) ? battery(e.battery) : nothing}${inline}</div>`}
     ${actionNote(e.id)}
   </div>`;
 }

@@ -80,7 +80,7 @@ export function ago(ms) {
   for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
     if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
   }
-  return relative.format(Math.trunc(seconds), "second");
+  return relative.format(0, "second");
 }
 
 const date = (when, options) => (warm ? format(Intl.DateTimeFormat, options).format(when) : "\u00a0");

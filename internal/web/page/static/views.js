@@ -83,7 +83,7 @@ export const favourites = {
   },
 };
 
-export function overview(columns) {
+export function overview() {
   const stars = favourites.read();
   return {
     get waits() {
@@ -93,13 +93,13 @@ export function overview(columns) {
       return outline.home?.name ?? "";
     },
     stop: watch(stars.map((e) => e.id)),
-    draw: (n) => html`
+    draw: (n, wide) => html`
       <header class="head"><h1>${outline.home?.name ?? nothing}</h1>${outline.loaded ? homeSummary() : nothing}</header>
       ${stars.length ? html`<section><h2>${icon("star-outline")}${t("favourites")}</h2><div class="cols">${inColumns(stars.map((e) => ({ height: 52, draw: () => html`<div class="card list">${row(e)}</div>` })), n)}</div></section>` : nothing}
-      ${floorsWithAreas().map((floor) => html`<section>
+      <div class="floors" .style=${`--cols:${wide}`}>${floorsWithAreas().map((floor) => html`<section .style=${`--n:${Math.min(floor.areas.length, wide)}`}>
         <h2>${icon(floorIcon(floor))}${floor.name ?? t("other_areas")}</h2>
         <div class="areas">${floor.areas.map(areaCard)}</div></section>`)}
-      ${outline.unassigned?.entities ? html`<section><h2>${icon("help-rhombus-outline")}${t("unassigned")}</h2><div class="areas">${areaCard({ area_id: "unassigned", name: t("no_area"), icon: "mdi:shape-outline", s: outline.unassigned.s })}</div></section>` : nothing}
+      ${outline.unassigned?.entities ? html`<section .style=${"--n:1"}><h2>${icon("help-rhombus-outline")}${t("unassigned")}</h2><div class="areas">${areaCard({ area_id: "unassigned", name: t("no_area"), icon: "mdi:shape-outline", s: outline.unassigned.s })}</div></section>` : nothing}</div>
       ${outline.loaded && outline.areas.size === 0 && !outline.unassigned?.entities ? html`<p class="empty">${t("no_areas")}</p>` : nothing}`,
   };
 }
@@ -208,7 +208,7 @@ function deviceCard(device, areaName) {
   const main = inOrder(device.entities.filter((e) => !folded(e) && e.id !== device.battery));
   const rest = inOrder(device.entities.filter((e) => folded(e) && e.id !== device.battery));
   const face = faceOf(main, device);
-  const rows = face ? [{ ...face, label: name, battery: device.battery }, ...main.filter((e) => e !== face)] : main;
+  const rows = face ? [{ ...face, label: name, battery: device.battery }, ...main.filter((e) => e !== face)] : main.map((e) => (e.name === device.name ? { ...e, name: "" } : e));
   return {
     height: (face ? 0 : 36) + rows.reduce((h, e) => h + heightOf(e), 0) + (rest.length ? 40 : 0),
     draw: () => html`<article class="card list" data-device=${device.id} aria-label=${name}>
@@ -223,7 +223,7 @@ function deviceCard(device, areaName) {
 function faceOf(main, device) {
   const own = main.find((e) => !e.name || e.name === device.name);
   if (own && !reads.has(domainOf(own.id))) return own;
-  const only = main.length === 1 && !device.battery ? main[0] : undefined;
+  const only = main.length === 1 ? main[0] : undefined;
   return only && (only === own || !reads.has(domainOf(only.id))) ? only : undefined;
 }
 
