@@ -16,6 +16,8 @@ import (
 
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server: homes, database, dashboard."`
+	Doctor  doctorCmd  `cmd:"" help:"Find the error behind 'current transaction is aborted' in logs and servers."`
+	Monitor monitorCmd `cmd:"" help:"Show conflicts as they happen."`
 	Simhome simhomeCmd `cmd:"" help:"Run a simulated home that speaks Home Assistant's WebSocket API."`
 	DB      dbCmd      `cmd:"" name:"db" help:"About the database."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -41,12 +43,18 @@ func run(args []string) int {
 	return fail(command.Run())
 }
 
-// fail prints an error as one line and returns the exit code.
+// fail prints an error as one line and returns the exit code: 1 unless the
+// command chose another.
 func fail(err error) int {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "concord:", err)
+	if message := err.Error(); message != "" {
+		fmt.Fprintln(os.Stderr, "concord:", message)
+	}
+	if exit, ok := errors.AsType[exitError](err); ok {
+		return exit.code
+	}
 	return 1
 }
 
