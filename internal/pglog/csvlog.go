@@ -38,7 +38,7 @@ func (w *worker) parseCSV(c *chunk) {
 	for len(data) > 0 {
 		n, lines := csvRecordEnd(data)
 		record, closed := data[:n], n < len(data) || data[n-1] == '\n'
-		if !csvStartAt(record, 0) {
+		if record[0] < '1' || record[0] > '9' || !csvStartAt(record, 0) {
 			n = lineEnd(data) // rubbish, or the rest of a record that was torn
 			lines = 1
 			w.line++

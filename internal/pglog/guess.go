@@ -134,7 +134,7 @@ func guessPrefixes(lines [][]byte, w *words) []*Prefix {
 func bestPrefix(samples []sample, w *words) (*Prefix, []sample) {
 	candidates := compileAll(knownPrefixes)
 	candidates = append(candidates, inferPrefixes(samples)...)
-	few := samples[:min(len(samples), 400)]
+	few := samples[:min(len(samples), 200)]
 	var best *Prefix
 	most := 0
 	for _, p := range candidates {

@@ -8,6 +8,8 @@ import (
 // kindOf tells causes apart by the SQLSTATE first, then by what stands in the record.
 func kindOf(rec *Record) Kind {
 	switch {
+	case rec.settled:
+		return rec.kind
 	case rec.SQLState == "40P01":
 		return KindDeadlock
 	case rec.SQLState == "55P03":
@@ -40,7 +42,7 @@ func serializationKind(rec *Record) Kind {
 			return m.kind
 		}
 	}
-	if rec.ConflictTable() != "" && strings.Contains(rec.Context, "FOR KEY SHARE") {
+	if contextTable(rec.Context) != "" && strings.Contains(rec.Context, "FOR KEY SHARE") {
 		return KindForeign
 	}
 	if rec.Detail != "" && rec.Hint != "" {

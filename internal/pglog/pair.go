@@ -73,6 +73,7 @@ type session struct {
 	open    []*Root  // Odoo, several threads under one pid
 	waiting []*Root  // Odoo, outcome not yet known
 	retried []string // Odoo, states retried since the last answer
+	failed  bool     // Odoo, an exception or the end of the tries was logged since the last answer
 }
 
 // heldCascade waits for the session's next transaction: only then is it known whether another one lay in between.
@@ -272,7 +273,7 @@ func (s *session) newError(rec *Record, root *Root) {
 		}
 	}
 	s.cand, s.why = root, ""
-	if rec.endsTransaction() {
+	if rec.ends {
 		s.drop(whyCommit)
 	}
 }

@@ -47,10 +47,15 @@ func (s *session) eventOdoo(e *odooEvent, shared bool) {
 	switch e.outcome {
 	case odooRetry:
 		s.retried = append(s.retried[:min(len(s.retried), 8)], e.state)
-	case odooGaveUp, odooFailed:
-		s.settle(e, false)
+	case odooGaveUp:
+		s.failed = true
+	case odooFailed:
+		s.failed = true
+		if e.endpoint != "" || len(s.waiting) >= maxOpen { // a job: no line about its request follows
+			s.settle(e, false)
+		}
 	case odooDone:
-		s.settle(e, e.status > 0 && e.status < 400)
+		s.settle(e, e.status > 0 && e.status < 400 && !s.failed)
 	}
 }
 
@@ -67,6 +72,7 @@ func (s *session) settle(e *odooEvent, fine bool) {
 	}
 	s.waiting = s.waiting[:0]
 	s.retried = s.retried[:0]
+	s.failed = false
 }
 
 // closeShared ends open errors under a pid that several threads share. A line ends one of them; when more than one is

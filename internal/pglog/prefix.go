@@ -8,8 +8,9 @@ import (
 
 // Prefix is a compiled log_line_prefix.
 type Prefix struct {
-	Text string
-	ops  []op
+	Text    string
+	ops     []op
+	repeats bool // the lines of one record have the same prefix, byte for byte
 }
 
 // op is one escape of a prefix, or a literal.
@@ -20,7 +21,9 @@ type op struct {
 
 // fields is what a prefix says about a line; byte slices point into the line.
 type fields struct {
+	owner    *Prefix // of the template that quick filled it for
 	time     int64
+	timeAt   int // position of an unread time in the line + 1, when time is 0
 	pid      uint32
 	leader   bool
 	session  uint64 // start time and pid of %c, 0 without
@@ -71,6 +74,7 @@ func CompilePrefix(text string) (*Prefix, error) {
 		p.ops = append(p.ops, op{escape: text[i]})
 	}
 	flush()
+	p.repeats = !p.has('l')
 	return p, nil
 }
 

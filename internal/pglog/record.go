@@ -54,8 +54,13 @@ type Record struct {
 	Context     string
 	Statement   string
 
-	langs []string // languages of the severity word, for the message tables
-	torn  bool     // the last line of its input, without a line end
+	table    string // of the statement, once settled
+	conflict string // that the context names, once settled
+	kind     Kind
+	ends     bool // the error left no transaction behind
+	settled  bool
+	langs    []string // languages of the severity word, for the message tables
+	torn     bool     // the last line of its input, without a line end
 }
 
 // field lengths beyond which a text is cut: enough for every catalogue message and for the start of a statement.

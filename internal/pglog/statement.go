@@ -9,8 +9,7 @@ import (
 const maxTokens = 400
 
 // sqlTokens splits a statement into words, quoted names, and single signs; comments and literals become "?".
-func sqlTokens(sql string, limit int) []string {
-	var out []string
+func sqlTokens(out []string, sql string, limit int) []string {
 	for i := 0; i < len(sql) && len(out) < limit; {
 		tok, next := sqlToken(sql, i)
 		if tok != "" {
@@ -99,7 +98,8 @@ func dollarEnd(sql string, i int) int {
 // TableOf names the table that a statement writes, or reads when it writes none; "" when the text shows none.
 // The schema is left out.
 func TableOf(sql string) string {
-	tokens := sqlTokens(sql, maxTokens)
+	var room [48]string
+	tokens := sqlTokens(room[:0], sql, maxTokens)
 	if t := writtenTable(tokens); t != "" {
 		return t
 	}
@@ -196,7 +196,7 @@ func unquoteName(tok string) string {
 
 // ShapeOf gives a statement without its literals and comments, for grouping. Lists of values collapse to one.
 func ShapeOf(sql string) string {
-	tokens := sqlTokens(sql, 60)
+	tokens := sqlTokens(nil, sql, 60)
 	var out []string
 	for _, tok := range tokens {
 		n := len(out)
@@ -206,12 +206,15 @@ func ShapeOf(sql string) string {
 		}
 		out = append(out, tok)
 	}
-	return strings.Join(out, " ")
+	return tidy.Replace(strings.Join(out, " "))
 }
+
+var tidy = strings.NewReplacer(" . ", ".", " : : ", "::", "( ", "(", " )", ")", " ,", ",", " ;", ";")
 
 // firstWords gives the leading keyword in upper case and whether the text holds only one statement.
 func firstWords(sql string) (word, second string, single bool) {
-	tokens := sqlTokens(sql, 12)
+	var room [12]string
+	tokens := sqlTokens(room[:0], sql, len(room))
 	single = true
 	for i, tok := range tokens {
 		if tok == ";" && i < len(tokens)-1 {
@@ -248,21 +251,45 @@ func (r *Record) endsTransaction() bool {
 }
 
 var (
-	contextSQL   = regexp.MustCompile(`(?i)["«„“「]\s?((?:SELECT|UPDATE|INSERT|DELETE|MERGE|WITH)\s[^\x00]*)`)
-	contextTuple = regexp.MustCompile(`\(\d+, ?\d+\)`)
-	quotedName   = regexp.MustCompile(`["«„“”「]\s?([^"»“”」«„]+?)\s?["»“”」]`)
+	contextSQL = regexp.MustCompile(`(?i)["«„“「]\s?((?:SELECT|UPDATE|INSERT|DELETE|MERGE|WITH)\s[^\x00]*)`)
+	quotedName = regexp.MustCompile(`["«„“”「]\s?([^"»“”」«„]+?)\s?["»“”」]`)
 )
+
+// quotes are the signs that the languages put names in.
+const quotes = "\"«„“「"
+
+// hasTuple tells whether a line names a row by its place: "(0,66)".
+func hasTuple(line string) bool {
+	for {
+		open := strings.IndexByte(line, '(')
+		if open < 0 {
+			return false
+		}
+		line = line[open+1:]
+		_, next, ok := parseUint([]byte(line[:min(len(line), 12)]), 0)
+		if ok && next < len(line) && line[next] == ',' {
+			rest := strings.TrimPrefix(line[next+1:], " ")
+			_, next, ok = parseUint([]byte(rest[:min(len(rest), 12)]), 0)
+			if ok && next < len(rest) && rest[next] == ')' {
+				return true
+			}
+		}
+	}
+}
 
 // Table names the table of the record's own statement; where the statement names none, the one that the innermost SQL
 // of the context, or the message, names.
 func (r *Record) Table() string {
+	if r.settled {
+		return r.table
+	}
 	if t := TableOf(r.Statement); t != "" {
 		return t
 	}
 	if t := contextTable(r.Context); t != "" {
 		return t
 	}
-	if (r.SQLState == "55P03" || r.SQLState == "40001") && !r.raised() {
+	if (r.SQLState == "55P03" || r.SQLState == "40001") && !r.raised() && strings.ContainsAny(r.Message, quotes) {
 		if m := quotedName.FindStringSubmatch(r.Message); m != nil {
 			return m[1]
 		}
@@ -271,15 +298,31 @@ func (r *Record) Table() string {
 }
 
 // ConflictTable names the table that the context says the conflict was on, "" when it says nothing.
-func (r *Record) ConflictTable() string { return contextTable(r.Context) }
+func (r *Record) ConflictTable() string {
+	if r.settled {
+		return r.conflict
+	}
+	return contextTable(r.Context)
+}
+
+// settle works out, once and outside the merge, what the merge asks of every error.
+func (r *Record) settle(cache *messageCache, langs []string) {
+	r.settleState(cache, langs)
+	if r.SQLState == StateAborted {
+		return
+	}
+	r.conflict, r.table = r.ConflictTable(), r.Table()
+	r.kind = kindOf(r)
+	r.ends = r.endsTransaction()
+	r.settled = true
+}
 
 func contextTable(context string) string {
 	if context == "" {
 		return ""
 	}
 	for line := range strings.Lines(context) {
-		at := contextTuple.FindStringIndex(line)
-		if at == nil {
+		if !hasTuple(line) {
 			continue
 		}
 		if m := quotedName.FindStringSubmatch(line); m != nil {

@@ -75,6 +75,12 @@ type worker struct {
 	data    []byte // of the chunk behind the current line
 	recent  map[uint64]*Record
 	torn    bool
+	// lastTime is the text of the time of the last line
+	lastTime []byte
+	clock    clockText
+	plain    bool
+	// same is the prefix of the line before, whose fields w.f still holds
+	same []byte
 }
 
 func newWorker(f *format) *worker {
@@ -100,6 +106,7 @@ func (w *worker) parse(c *chunk) *parsed {
 func (w *worker) parseLines(c *chunk) {
 	data := c.data
 	plain := len(w.format.layers) == 0
+	w.plain, w.same = plain, nil
 	for len(data) > 0 {
 		w.line++
 		n := bytes.IndexByte(data, '\n')
@@ -206,11 +213,71 @@ func (w *worker) take(line []byte, f *flow) {
 		w.continued(line, f)
 		return
 	}
+	if n := len(w.same); n > 0 && len(line) > n && string(line[:n]) == string(w.same) {
+		if t, end := w.words.usual(line, n); t != nil { // DETAIL and the like repeat their record's prefix
+			w.quickLine(line, t, end, f)
+			return
+		}
+	}
+	if w.last < len(w.format.prefixes) {
+		p := w.format.prefixes[w.last]
+		if t, end, at := p.quick(line, w.words, &w.f, &w.clock, false); t != nil {
+			w.same = nil
+			if p.repeats && w.plain {
+				w.same = line[:at]
+			}
+			w.quickLine(line, t, end, f)
+			return
+		}
+	}
+	w.same = nil
 	if t, end, ok := w.matchPrefix(line); ok {
 		w.server(line, t, end, f)
 		return
 	}
 	w.unmatched(line, f)
+}
+
+// quickLine handles a line of which only the session is read so far. Most lines end here.
+func (w *worker) quickLine(line []byte, t *token, end int, f *flow) {
+	if t.kind != kindRecord {
+		if f.open || w.recent != nil || w.f.number != 0 {
+			w.label(line[end:], t.kind, w.sessionKey(), f)
+		}
+		return
+	}
+	if t.severity == Log && hasPrefixAt(line, end, "duration: ") {
+		f.open = false
+		w.out.seen.records++
+		w.note(line)
+		w.duration(line[end:], w.sessionKey())
+		return
+	}
+	w.same = nil
+	if t, end, _ := w.format.prefixes[w.last].quick(line, w.words, &w.f, &w.clock, true); t != nil && plainNames(&w.f) {
+		w.server(line, *t, end, f)
+		return
+	}
+	if t, end, ok := w.matchPrefix(line); ok {
+		w.server(line, t, end, f)
+	}
+}
+
+// duration notes that a statement of the session has succeeded.
+func (w *worker) duration(message []byte, key uint64) {
+	if key == 0 {
+		return
+	}
+	e := w.acts.entry(key)
+	if w.f.number != 0 {
+		e.number(w.f.number)
+	}
+	if len(w.f.vxid) > 0 {
+		e.virtual(w.f.vxid)
+	}
+	if !emptyStatement(message) {
+		e.act.flags = e.act.flags&^actPending | actHealthy | actSpoke
+	}
 }
 
 // matchPrefix tries the templates, the one that matched last first.
@@ -306,18 +373,25 @@ func (w *worker) sessionKey() uint64 {
 
 // server handles a line of a PostgreSQL server log whose prefix is read.
 func (w *worker) server(line []byte, t token, end int, f *flow) {
-	key := w.sessionKey()
-	w.out.span.add(w.f.time)
 	if t.kind != kindRecord {
-		w.label(line[end:], t.kind, key, f)
+		if !f.open && w.recent == nil && w.f.number == 0 {
+			return // nobody waits for it
+		}
+		w.label(line[end:], t.kind, w.sessionKey(), f)
 		return
 	}
+	key := w.sessionKey()
+	w.note(line)
 	w.out.seen.records++
 	message := line[end:]
 	if t.severity < Error {
 		f.open = false
 		w.quiet(message, key)
 		return
+	}
+	if w.f.time == 0 && w.f.timeAt > 0 {
+		w.f.time, _, _ = parseTime(line, w.f.timeAt-1)
+		w.out.span.add(w.f.time)
 	}
 	state := w.f.state
 	if len(message) > 7 && message[5] == ':' && message[6] == ' ' && stateBytes(message[:5]) {
@@ -337,6 +411,19 @@ func (w *worker) server(line []byte, t token, end int, f *flow) {
 	if rec.Severity >= Fatal && key != 0 {
 		w.acts.entry(key).act.flags |= actBoundary
 	}
+}
+
+// note keeps the time of the first line, of the last, and of every error; reading it for all lines would cost more than
+// all the rest.
+func (w *worker) note(line []byte) {
+	if w.f.time == 0 && w.f.timeAt > 0 {
+		w.lastTime = append(w.lastTime[:0], line[w.f.timeAt-1:min(len(line), w.f.timeAt+39)]...)
+		if w.out.span.first != 0 {
+			return
+		}
+		w.f.time, _, _ = parseTime(line, w.f.timeAt-1)
+	}
+	w.out.span.add(w.f.time)
 }
 
 func (w *worker) timeOf() int64 {
@@ -417,14 +504,20 @@ func quietNote(message []byte) string {
 	return ""
 }
 
-// emptyStatement tells a ping, which succeeds in an aborted transaction too.
+// emptyStatement tells a ping, which succeeds in an aborted transaction too: "duration: 0.1 ms  statement: -- ping".
 func emptyStatement(message []byte) bool {
-	i := bytes.LastIndex(message[:min(len(message), 200)], []byte(": "))
-	if i < 0 || bytes.Count(message[:i+1], []byte(":")) < 2 {
+	if len(message) < 24 {
 		return false
 	}
-	text := bytes.TrimSpace(message[i+2:])
-	return len(text) == 0 || bytes.HasPrefix(text, []byte("--")) || len(text) == 1 && text[0] == ';'
+	i := bytes.IndexByte(message[12:min(len(message), 160)], ':')
+	if i < 0 {
+		return false
+	}
+	at := skipSpaces(message, 12+i+1)
+	if at >= len(message) {
+		return true
+	}
+	return message[at] == ';' && at+1 == len(message) || message[at] == '-' && hasPrefixAt(message, at, "--")
 }
 
 // connection reads the names in a "connection authorized" message.
@@ -520,9 +613,13 @@ func (r *Record) append(kind lineKind, text []byte) {
 
 // finish settles the records and adds what the sessions said after their last error.
 func (w *worker) finish() {
+	if t, _, ok := parseTime(w.lastTime, 0); ok {
+		w.out.span.add(t)
+	}
+	w.lastTime = w.lastTime[:0]
 	for i := range w.out.items {
 		if rec := w.out.items[i].rec; rec != nil {
-			rec.settleState(&w.cache, w.langsOf(rec))
+			rec.settle(&w.cache, w.langsOf(rec))
 		}
 	}
 	for i := range w.acts.entries {
