@@ -21,7 +21,7 @@ export async function makeChart(into, { points, gaps = [] }, [start, end], lang,
   const colour = (name) => css.getPropertyValue(name).trim();
   const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px " + css.fontFamily };
   const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 2 });
-  const time = (unix, long) => new Intl.DateTimeFormat(lang, long ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" }).format(unix * 1000);
+  const time = (unix, long) => new Intl.DateTimeFormat(lang, long ? { day: "numeric", month: "short" } : { hour: "numeric", minute: "2-digit" }).format(unix * 1000);
   const long = end - start > 3 * 86400e3;
   const band = { show: true, stroke: "transparent", points: { show: false } };
   new globalThis.uPlot({
