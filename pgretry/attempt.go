@@ -13,14 +13,27 @@ func (c *call) attempt(ctx context.Context, db DB) failure {
 	c.attempts++
 	start := time.Now()
 	flying, flight := c.runner.flights.start(ctx, flightLane{identity(c.db), c.laneName()})
-	f := c.transaction(flying, db)
+	f := c.seated(flying, db)
 	c.runner.flights.finish(flight, sqlstateOf(f.Err) == deadlockDetected)
 	f.gaveWay(flying)
 	if f.Err != nil {
 		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(start)
 		f.SQLSTATE = sqlstateOf(f.Err)
 	}
+	if f.SQLSTATE == lockNotAvailable && len(f.Blockers) == 0 && c.policy.WatchAfter >= 0 {
+		f.Blockers = lookup(context.WithoutCancel(ctx), c.db, writersOfTable, c.table(f.Err))
+	}
 	return f
+}
+
+// seated runs the transaction on a connection that the policy's reserve allows.
+func (c *call) seated(ctx context.Context, db DB) failure {
+	stand, err := c.seat(ctx)
+	if err != nil {
+		return failure{Attempt: Attempt{Stage: StageQueue, Err: err}, ended: true}
+	}
+	defer stand()
+	return c.transaction(ctx, db)
 }
 
 // gaveWay replaces the error of an attempt that was ended to break up a deadlock storm.
@@ -43,9 +56,11 @@ func (c *call) transaction(ctx context.Context, db DB) failure {
 	if err != nil {
 		return failure{Attempt: Attempt{Stage: StageBegin, Err: err}, ended: ctx.Err() != nil}
 	}
-	rec := &c.rec
-	*rec = recorder{conn: tx.Conn()}
-	if f := c.closure(ctx, tx, rec); f.Err != nil || f.returned != nil {
+	c.rec = recorder{conn: tx.Conn()}
+	w := c.watch(ctx, tx.Conn())
+	f := c.closure(ctx, tx, &c.rec)
+	f.Blockers = w.stop()
+	if f.Err != nil || f.returned != nil {
 		f.ended = ctx.Err() != nil
 		return f
 	}

@@ -3,6 +3,7 @@ package pgretry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,6 +31,9 @@ func (c *call) run(ctx context.Context) error {
 	c.started = time.Now()
 	defer c.endTurn()
 	err := c.loop(ctx)
+	if err == nil && c.policy.Budget != nil {
+		c.policy.Budget.succeed()
+	}
 	if len(c.policy.Observers) == 0 {
 		return err
 	}
@@ -58,10 +62,24 @@ func (c *call) loop(ctx context.Context) error {
 		if stop, err := c.judge(ctx, &f); stop {
 			return err
 		}
-		if err := sleep(ctx, f.Wait); err != nil {
+		if err := c.between(ctx, f); err != nil {
 			return c.failed(f, err)
 		}
 	}
+}
+
+// between waits for the next attempt and runs the caller's hook.
+func (c *call) between(ctx context.Context, f failure) error {
+	if err := sleep(ctx, f.Wait); err != nil {
+		return err
+	}
+	if c.policy.BeforeRetry == nil {
+		return nil
+	}
+	if err := c.policy.BeforeRetry(ctx, f.Attempt); err != nil {
+		return fmt.Errorf("before retry: %w", err)
+	}
+	return nil
 }
 
 // failure is a failed attempt. An error of the closure that the database has no part in leaves Err nil.
@@ -78,15 +96,28 @@ func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
 	f.Retry = v != fatal && !f.ended && stopped == nil
 	if f.Retry {
 		f.Wait = c.pause(f, v)
+		if c.policy.Budget != nil {
+			f.Wait = max(f.Wait, c.policy.Budget.take())
+		}
 		if c.policy.MaxElapsed > 0 && time.Since(c.started)+f.Wait > c.policy.MaxElapsed {
 			f.Retry, f.Wait, stopped = false, 0, ErrExhausted
 		}
 	}
 	c.record(ctx, f.Attempt)
 	if f.Retry {
+		if v == readOnly {
+			c.reconnect()
+		}
 		return false, nil
 	}
 	return true, c.failed(*f, stopped)
+}
+
+// reconnect makes a pool open new connections, which may lead to the new primary.
+func (c *call) reconnect() {
+	if pool, ok := c.db.(interface{ Reset() }); ok {
+		pool.Reset()
+	}
 }
 
 // pause is the wait before the next attempt. After a conflict at a gate there is none at first: the gate orders the

@@ -35,6 +35,7 @@ type Runner struct {
 	gates   gates
 	flights flights
 	markers markerTables
+	seats   seats
 }
 
 var shared = New()

@@ -51,6 +51,8 @@ type Attempt struct {
 	Err error
 	// Took is how long the attempt ran, waiting before it excluded.
 	Took time.Duration
+	// Blockers is what it was seen waiting for, or, after 55P03, who holds locks on the table.
+	Blockers []Blocker
 	// Retry tells that another attempt follows, after Wait.
 	Retry bool
 	Wait  time.Duration
@@ -96,6 +98,11 @@ func (e *Error) Error() string {
 	if e.Returned != nil && !errors.Is(e.Returned, e.Err) && sqlstateOf(e.Returned) != inFailedTransaction {
 		fmt.Fprintf(&b, " (the closure returned: %v)", e.Returned)
 	}
+	if n := len(e.History); n > 0 {
+		for _, blocker := range e.History[n-1].Blockers {
+			fmt.Fprintf(&b, "; blocked by %v", blocker)
+		}
+	}
 	return b.String()
 }
 
@@ -108,6 +115,13 @@ func (e *Error) Unwrap() []error {
 		}
 	}
 	return errs
+}
+
+// Stopped tells that err is an [*Error] of a call that could have gone on, had attempts, time or knowledge allowed it:
+// after the same transaction at another time, another outcome may come.
+func Stopped(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Stopped != nil
 }
 
 // SQLSTATE returns the code that decided about err: that of an [*Error], else of a *pgconn.PgError, else "".

@@ -150,6 +150,15 @@ func (g *gate) metOutside(deadlock bool) {
 	g.width.note(true, false)
 }
 
+// locked tells whether this is the first lock since conflicts called for it.
+func (g *gate) locked() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.rivals.told
+	g.rivals.told = true
+	return first
+}
+
 // lockWaited notes that another process held the lock of the key.
 func (g *gate) lockWaited() {
 	g.mu.Lock()

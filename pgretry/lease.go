@@ -28,6 +28,7 @@ type rivals struct {
 	seen, underLock      int
 	since                time.Time
 	lockUntil, idleUntil time.Time
+	told                 bool
 }
 
 // met notes a conflict of a transaction that was alone at its gate; locked tells that it held the lock.
@@ -45,6 +46,7 @@ func (r *rivals) met(locked bool) {
 	case r.underLock >= uselessAfter:
 		r.lockUntil, r.idleUntil = time.Time{}, now.Add(ignoreFor)
 	case r.seen >= rivalsNeeded:
+		r.told = r.told && r.locking()
 		r.lockUntil = now.Add(lockFor)
 	}
 }

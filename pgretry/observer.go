@@ -2,6 +2,7 @@ package pgretry
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -33,8 +34,12 @@ type Outcome struct {
 // Notice tells of a change in how transactions run.
 type Notice struct {
 	Kind NoticeKind
-	// Key is the conflict key that it is about.
+	// Name is [Policy.Name].
+	Name string
+	// Key is the conflict key that it is about, if it is about one.
 	Key string
+	// Blockers is what an attempt waits for.
+	Blockers []Blocker
 }
 
 // NoticeKind is what a [Notice] tells.
@@ -46,6 +51,8 @@ const (
 	NoticeQueued NoticeKind = "queued"
 	// NoticeLocked: they met others outside this process, and now take a session advisory lock before BEGIN.
 	NoticeLocked NoticeKind = "locked across processes"
+	// NoticeBlocked: an attempt waits for Blockers. It comes from a goroutine of its own.
+	NoticeBlocked NoticeKind = "blocked"
 	// NoticePooled: a pooler in transaction mode stands between, so that queues work within this process alone.
 	NoticePooled NoticeKind = "queues work within this process alone: session locks do not hold behind a pooler"
 )
@@ -55,10 +62,38 @@ type Noticer interface {
 	Noticed(ctx context.Context, n Notice)
 }
 
-func (p Policy) notice(ctx context.Context, kind NoticeKind, key string) {
+func (p Policy) tell(ctx context.Context, n Notice) {
+	n.Name = p.Name
 	for _, o := range p.Observers {
-		if n, ok := o.(Noticer); ok {
-			n.Noticed(ctx, Notice{Kind: kind, Key: key})
+		if o, ok := o.(Noticer); ok {
+			o.Noticed(ctx, n)
 		}
 	}
+}
+
+// OutcomeKind sorts outcomes, for a metric's label.
+type OutcomeKind string
+
+// The kinds of outcomes.
+const (
+	Committed  OutcomeKind = "committed" // at the first attempt
+	Retried    OutcomeKind = "retried"   // committed after a retry
+	Exhausted  OutcomeKind = "exhausted" // every attempt met something worth retrying
+	Unknown    OutcomeKind = "unknown"   // the answer to COMMIT is lost
+	RolledBack OutcomeKind = "failed"    // anything else, errors of the closure included
+)
+
+// Kind sorts the outcome.
+func (o Outcome) Kind() OutcomeKind {
+	switch {
+	case o.Err == nil && o.Attempts > 1:
+		return Retried
+	case o.Err == nil:
+		return Committed
+	case errors.Is(o.Err, ErrExhausted):
+		return Exhausted
+	case errors.Is(o.Err, ErrCommitUnknown):
+		return Unknown
+	}
+	return RolledBack
 }

@@ -1,8 +1,8 @@
 package pgretry
 
 import (
+	"context"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +18,7 @@ const (
 	DefaultMaxSlowWait = 5 * time.Second
 	DefaultMaxOptional = 5
 	DefaultGrace       = 5 * time.Second
+	DefaultWatchAfter  = time.Second
 )
 
 // Policy says how a transaction runs and when it runs again. Its zero value is a good policy.
@@ -67,63 +68,25 @@ type Policy struct {
 	// zero means [DefaultGrace].
 	Grace time.Duration
 
+	// Budget, shared by many calls, bounds their retries; nil means no bound.
+	Budget *Budget
+	// BeforeRetry runs after the wait and before each further attempt, to clean up what the failed one left outside the
+	// transaction. An error of it ends the call.
+	BeforeRetry func(ctx context.Context, failed Attempt) error
+	// Reserve is how many connections of a *pgxpool.Pool the Runner's calls leave to others, such as health checks and
+	// the calls that set UseReserve. Set it for a whole Runner: the first call on a pool decides.
+	Reserve    int
+	UseReserve bool
+	// WatchAfter is how long an attempt may take before a look, on another connection, at what blocks it; zero means
+	// [DefaultWatchAfter], negative never. What it sees is in [Attempt.Blockers] and in a [NoticeBlocked].
+	WatchAfter time.Duration
+
 	// NoMarker leaves no marker row where [MarkerMigration] made the table: a COMMIT whose answer is lost then ends in
 	// [ErrCommitUnknown].
 	NoMarker bool
 
 	// Observers see every failed attempt and every end.
 	Observers []Observer
-}
-
-// Option changes a [Policy].
-type Option func(*Policy)
-
-// WithPolicy replaces the whole policy, observers included.
-func WithPolicy(p Policy) Option { return func(q *Policy) { *q = p } }
-
-// WithName sets [Policy.Name].
-func WithName(name string) Option { return func(p *Policy) { p.Name = name } }
-
-// WithIsolation sets [Policy.IsoLevel].
-func WithIsolation(level pgx.TxIsoLevel) Option { return func(p *Policy) { p.IsoLevel = level } }
-
-// WithReadOnly makes the transaction READ ONLY.
-func WithReadOnly() Option { return func(p *Policy) { p.AccessMode = pgx.ReadOnly } }
-
-// WithDeferrable makes the transaction DEFERRABLE: at SERIALIZABLE READ ONLY it waits for a snapshot that cannot fail.
-func WithDeferrable() Option { return func(p *Policy) { p.DeferrableMode = pgx.Deferrable } }
-
-// WithMaxAttempts sets [Policy.MaxAttempts].
-func WithMaxAttempts(n int) Option { return func(p *Policy) { p.MaxAttempts = n } }
-
-// WithMaxElapsed sets [Policy.MaxElapsed].
-func WithMaxElapsed(d time.Duration) Option { return func(p *Policy) { p.MaxElapsed = d } }
-
-// WithAttemptTimeout sets [Policy.AttemptTimeout].
-func WithAttemptTimeout(d time.Duration) Option { return func(p *Policy) { p.AttemptTimeout = d } }
-
-// WithBackoff sets [Policy.FirstWait] and [Policy.MaxWait].
-func WithBackoff(first, most time.Duration) Option {
-	return func(p *Policy) { p.FirstWait, p.MaxWait = first, most }
-}
-
-// WithRetryOn adds SQLSTATEs to [Policy.RetryOn].
-func WithRetryOn(sqlstates ...string) Option {
-	return func(p *Policy) { p.RetryOn = append(slices.Clip(p.RetryOn), sqlstates...) }
-}
-
-// WithKey sets [Policy.Key].
-func WithKey(key string) Option { return func(p *Policy) { p.Key = key } }
-
-// WithWeight sets [Policy.Weight].
-func WithWeight(weight float64) Option { return func(p *Policy) { p.Weight = weight } }
-
-// WithoutMarker sets [Policy.NoMarker].
-func WithoutMarker() Option { return func(p *Policy) { p.NoMarker = true } }
-
-// WithObserver adds observers to [Policy.Observers].
-func WithObserver(observers ...Observer) Option {
-	return func(p *Policy) { p.Observers = append(slices.Clip(p.Observers), observers...) }
 }
 
 func (p Policy) with(opts []Option) Policy {
@@ -144,6 +107,7 @@ func (p Policy) withDefaults() Policy {
 	or(&p.MaxSlowWait, DefaultMaxSlowWait)
 	or(&p.MaxOptional, DefaultMaxOptional)
 	or(&p.Grace, DefaultGrace)
+	or(&p.WatchAfter, DefaultWatchAfter)
 	or(&p.Weight, 1)
 	if p.Jitter == nil {
 		p.Jitter = uniform

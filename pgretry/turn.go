@@ -129,13 +129,16 @@ func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	switch {
 	case errors.Is(err, ErrPooled):
 		if c.runner.gates.setPooled(identity(c.db)) {
-			c.policy.notice(ctx, NoticePooled, g.key)
+			c.policy.tell(ctx, Notice{Kind: NoticePooled, Key: g.key})
 		}
 		return c.db, nil
 	case err != nil:
 		return nil, err
 	case waited:
 		g.lockWaited()
+	}
+	if g.locked() {
+		c.policy.tell(ctx, Notice{Kind: NoticeLocked, Key: g.key})
 	}
 	t.lease = l
 	return l.conn, nil
@@ -159,7 +162,7 @@ func (c *call) learn(ctx context.Context, f *failure) {
 	g, first := c.runner.gates.learn(c.laneName(), identity(c.db), c.table(f.Err))
 	g.metOutside(f.SQLSTATE == deadlockDetected)
 	if first {
-		c.policy.notice(ctx, NoticeQueued, g.key)
+		c.policy.tell(ctx, Notice{Kind: NoticeQueued, Key: g.key})
 	}
 }
 

@@ -1,0 +1,147 @@
+package pgretry
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Blocker is what an attempt waits for.
+type Blocker struct {
+	// GID names a prepared transaction; empty for a session. Nobody but COMMIT PREPARED or ROLLBACK PREPARED ends
+	// one, and PostgreSQL reports no deadlock for those who wait.
+	GID string
+	// PID is the session's process; 0 for a prepared transaction.
+	PID int32
+	// Owner is the role.
+	Owner string
+	// Application is the session's application_name.
+	Application string
+	// State is the session's, such as "idle in transaction"; "prepared" for a prepared transaction.
+	State string
+	// Since is when it was prepared, or when the session's transaction began.
+	Since time.Time
+}
+
+// String tells it in words, with its age.
+func (b Blocker) String() string {
+	age := time.Since(b.Since).Round(time.Second)
+	if b.GID != "" {
+		return fmt.Sprintf("prepared transaction %q of %s, %v old", b.GID, b.Owner, age)
+	}
+	return fmt.Sprintf("session %d of %s (%s, %s), in a transaction for %v", b.PID, b.Owner, b.Application, b.State, age)
+}
+
+// lookupWithin bounds a look at what blocks an attempt.
+const lookupWithin = 2 * time.Second
+
+// A prepared transaction has no process: its locks have pid NULL and a virtual transaction that holds its xid.
+const (
+	sessionColumns  = `null, s.pid, s.usename::text, s.application_name, s.state, s.xact_start from pg_stat_activity s`
+	preparedColumns = `p.gid, null, p.owner::text, null, 'prepared', p.prepared from pg_prepared_xacts p`
+
+	blockersOfSession = `select ` + sessionColumns + ` where s.pid = any(pg_blocking_pids($1))
+		union all select ` + preparedColumns + ` where exists (
+			select from pg_locks w join pg_locks h on h.granted and h.pid is null
+				and h.virtualtransaction = '-1/' || p.transaction and h.locktype = w.locktype
+				and (h.database, h.relation, h.page, h.tuple, h.transactionid, h.classid, h.objid, h.objsubid)
+					is not distinct from (w.database, w.relation, w.page, w.tuple, w.transactionid, w.classid, w.objid, w.objsubid)
+			where w.pid = $1 and not w.granted)
+		order by 6 limit 5`
+
+	writersOfTable = `with h as (select pid, virtualtransaction from pg_locks
+			where relation = to_regclass($1) and granted and mode not in ('AccessShareLock', 'SIReadLock'))
+		select ` + sessionColumns + ` join h on h.pid = s.pid where s.pid <> pg_backend_pid()
+		union all select ` + preparedColumns + ` join h on h.pid is null and h.virtualtransaction = '-1/' || p.transaction
+		order by 6 limit 5`
+)
+
+// lookup asks on another connection.
+func lookup(ctx context.Context, db DB, sql string, arg any) (found []Blocker) {
+	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
+	defer cancel()
+	db, release, err := reconnectable(ctx, db)
+	if err != nil {
+		return nil
+	}
+	defer release()
+	_ = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sql, arg)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, scanBlocker)
+		return err
+	})
+	return found
+}
+
+func scanBlocker(row pgx.CollectableRow) (b Blocker, err error) {
+	var gid, owner, application, state *string
+	var pid *int32
+	var since *time.Time
+	err = row.Scan(&gid, &pid, &owner, &application, &state, &since)
+	set(&b.GID, gid)
+	set(&b.PID, pid)
+	set(&b.Owner, owner)
+	set(&b.Application, application)
+	set(&b.State, state)
+	set(&b.Since, since)
+	return b, err
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// watch looks what blocks an attempt that takes longer than the policy's WatchAfter, once.
+type watch struct {
+	timer  *time.Timer
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu    sync.Mutex
+	found []Blocker
+}
+
+func (c *call) watch(ctx context.Context, conn *pgx.Conn) *watch {
+	if c.policy.WatchAfter < 0 {
+		return nil
+	}
+	w := &watch{}
+	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	pid := conn.PgConn().PID()
+	w.done.Add(1)
+	w.timer = time.AfterFunc(c.policy.WatchAfter, func() {
+		defer w.done.Done()
+		found := lookup(ctx, c.db, blockersOfSession, pid)
+		if len(found) == 0 {
+			return
+		}
+		w.mu.Lock()
+		w.found = found
+		w.mu.Unlock()
+		c.policy.tell(ctx, Notice{Kind: NoticeBlocked, Blockers: found})
+	})
+	return w
+}
+
+// stop ends the watch, a look under way too, and returns what it saw.
+func (w *watch) stop() []Blocker {
+	if w == nil {
+		return nil
+	}
+	w.cancel()
+	if w.timer.Stop() {
+		w.done.Done()
+	}
+	w.done.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.found
+}
