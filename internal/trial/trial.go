@@ -121,7 +121,8 @@ func (t *Trial) StartConcord(ctx context.Context) error {
 	return t.login()
 }
 
-func (t *Trial) ha() (url, token string) {
+// HomeAddress is where the home is, and its token.
+func (t *Trial) HomeAddress() (url, token string) {
 	if t.options.HAURL != "" {
 		return t.options.HAURL, t.options.HAToken
 	}
@@ -129,7 +130,7 @@ func (t *Trial) ha() (url, token string) {
 }
 
 func (t *Trial) startHere(ctx context.Context) error {
-	url, token := t.ha()
+	url, token := t.HomeAddress()
 	config := app.Config{Listen: "127.0.0.1:0", DataDir: t.Dir, AdminPassword: Password, HAURL: url, HAToken: token}
 	if t.options.Config != nil {
 		t.options.Config(&config)
@@ -150,7 +151,7 @@ func (t *Trial) startHere(ctx context.Context) error {
 }
 
 func (t *Trial) startProcess(ctx context.Context) error {
-	url, token := t.ha()
+	url, token := t.HomeAddress()
 	cmd := exec.CommandContext(ctx, t.options.Binary, "serve")
 	cmd.Env = append(os.Environ(), "LISTEN=127.0.0.1:0", "CONCORD_DATA="+t.Dir, "CONCORD_ADMIN_PASSWORD="+Password,
 		"HA_URL="+url, "HA_TOKEN="+token, "DATABASE_URL=", "NATS_URL=")
