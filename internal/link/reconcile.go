@@ -142,8 +142,11 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64
 	if err != nil {
 		return nil, 0, err
 	}
-	version := o.client.Status().HAVersion
-	parts.KeepOrder = ordersItself(version)
+	config, _, err := hass.GetConfig(ctx, o.client)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read configuration: %w", err)
+	}
+	parts.KeepOrder = ordersItself(config.Version)
 	info := &concord.SnapshotInfo{Cause: r.cause, Endpoint: r.endpoint, Registry: parts}
 	batch := &concord.Batch{Kind: concord.BatchSnapshot, HomeID: o.home.ID, Snapshot: info}
 
@@ -168,6 +171,9 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64
 	o.feed.UpdateStatus(o.home.ID, func(s *concord.HomeStatus) {
 		if o.client.Status().State == hass.StateConnected {
 			s.Link, s.Error = concord.LinkConnected, ""
+		}
+		if config.LocationName != "" {
+			s.Name = config.LocationName
 		}
 	})
 	return batch, connection, nil
