@@ -1,0 +1,36 @@
+# make run      builds and starts everything; make test checks everything.
+# CONTRIBUTING and docs/ARCHITECTURE.md say more.
+
+GO      ?= go
+MODULES  = . hass pgretry pgretry/pgretryprom pgretry/pgretryotel bench/pgretry
+
+.PHONY: run build test short lint tools soak bench
+
+run: build
+	@bin/concord serve
+
+build:
+	@mkdir -p bin
+	@$(GO) build -trimpath -o bin/concord ./cmd/concord
+
+# Everything: format, lint, every test. Installs what is missing where it can.
+test: tools lint
+	@./test/run
+
+# The tests that need no database, browser or network: seconds.
+short:
+	@for m in $(MODULES); do (cd $$m && $(GO) test -short ./...) || exit 1; done
+
+lint:
+	@./test/lint $(MODULES)
+
+tools:
+	@./test/tools
+
+# Faults and conflicts for ten minutes.
+soak:
+	@cd pgretry && $(MAKE) soak
+
+# Benchmarks, each beside a limit or a peer of the same run.
+bench: build
+	@./bench/run
