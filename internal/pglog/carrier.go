@@ -259,6 +259,9 @@ func syslogTag(line []byte, at int, u *unwrapped) int {
 		return -1
 	}
 	tag := line[at : at+colon]
+	if !letterByte(tag[0]) && tag[0] != '_' && tag[0] != '(' && tag[0] != '/' {
+		return -1
+	}
 	if open := bytes.IndexByte(tag, '['); open > 0 && tag[len(tag)-1] == ']' {
 		pid, next, ok := parseUint(tag, open+1)
 		if !ok || next != len(tag)-1 {

@@ -27,6 +27,10 @@ var knownPrefixes = []string{
 	"%m [%p] %q%u@%d/%a ",
 	"%m [%p] %q%a %u@%d ",
 	"%t [%p] %q%u@%d ",
+	"%t [%p]: user=%u,db=%d ",
+	"%m [%p]: user=%u,db=%d,app=%a,client=%h ",
+	"%m [%p] user=%u,db=%d,app=%a,client=%h ",
+	"%m [%p] %q%u@%d %h ",
 	"%t [%p] ",
 	"%t ",
 	"%m ",
@@ -88,7 +92,7 @@ func collectSamples(lines [][]byte, w *words) []sample {
 }
 
 func sampleOf(line []byte, w *words) (sample, bool) {
-	if len(line) == 0 || line[0] == '\t' {
+	if len(line) == 0 || line[0] == '\t' || bytes.HasPrefix(line, []byte("#011")) {
 		return sample{}, false
 	}
 	limit := min(len(line), maxPrefixBytes)
@@ -220,7 +224,7 @@ var pieceForms = []struct {
 	{'h', regexp.MustCompile(`^((\d{1,3}\.){3}\d{1,3}\b|\[local\]|[0-9a-f]{0,4}:[0-9a-f:]*:[0-9a-f]+\b)`)},
 	{'e', regexp.MustCompile(`^(00000|0[0-9A-Z]{4}|[1-9A-Z]{2}[0-9A-Z]{2}[0-9A-Z])\b`)},
 	{'#', regexp.MustCompile(`^-?\d+`)},
-	{'?', regexp.MustCompile(`^[\p{L}\p{N}_.$\-]+|^\[[^\]\s]+\]`)},
+	{'?', regexp.MustCompile(`^[\p{L}\p{N}_.$\-]+|^\[\p{L}[^\]\s]*\]`)},
 }
 
 // names of keys ("user=…") and the escape whose value they carry.

@@ -356,6 +356,9 @@ func (r *Record) settleState(cache *messageCache, langs []string) {
 		return
 	}
 	r.SQLState = cache.stateOf(r.Message, langs, r.torn)
+	if first, _, more := strings.Cut(r.Message, "\n"); more && r.SQLState == "" {
+		r.SQLState = cache.stateOf(first, langs, r.torn) // somebody else's line may have come in between
+	}
 	if r.SQLState == "" {
 		r.SQLState = StateUnknown
 	}

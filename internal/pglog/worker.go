@@ -250,6 +250,9 @@ func (w *worker) quickLine(line []byte, t *token, end int, f *flow) {
 		f.open = false
 		w.out.seen.records++
 		w.note(line)
+		if w.recent != nil {
+			delete(w.recent, w.sessionKey())
+		}
 		w.duration(line[end:], w.sessionKey())
 		return
 	}
@@ -386,6 +389,7 @@ func (w *worker) server(line []byte, t token, end int, f *flow) {
 	message := line[end:]
 	if t.severity < Error {
 		f.open = false
+		delete(w.recent, key)
 		w.quiet(message, key)
 		return
 	}
