@@ -82,7 +82,6 @@ type Home struct {
 	started  time.Time
 	downTill time.Time
 	scratch  []byte
-	dirty    bool
 	emitted  int64
 }
 
