@@ -127,6 +127,13 @@ func TestLoginFormLogsIn(t *testing.T) {
 	require.Equal(t, h.URL+"/", pagetest.Eval[string](t, b, "location.href"), "an address elsewhere is not followed")
 }
 
+func TestEndedSessionLeadsToLogin(t *testing.T) {
+	h, b := open(t, pagetest.Desktop, "/area/kitchen", ".row")
+	h.Expire()
+	b.Do(t, pagetest.Visible("form.login"))
+	require.Equal(t, "?next=%2Farea%2Fkitchen", pagetest.Eval[string](t, b, "location.search"))
+}
+
 func TestStaysLight(t *testing.T) {
 	_, b := open(t, pagetest.Desktop, "/area/living_room", ".spark")
 	bytes, requests := b.Traffic()

@@ -56,7 +56,7 @@ func TestEveryWordOfTheScriptsIsKnown(t *testing.T) {
 	for _, m := range regexp.MustCompile(`\bt\("([a-z_]+)"[,)]`).FindAllStringSubmatch(scripts(t), -1) {
 		require.Contains(t, english, m[1])
 	}
-	for _, prefix := range []string{"link_connected", "link_connecting", "link_auth_failed", "link_disconnected", "theme_auto", "theme_light", "theme_dark"} {
+	for _, prefix := range []string{"link_connected", "link_connecting", "link_auth_failed", "link_disconnected", "theme_auto", "theme_light", "theme_dark", "why_hidden", "why_disabled", "error_offline", "error_no_effect", "error_timeout", "error_unauthorized", "error_home_unreachable"} {
 		require.Contains(t, english, prefix)
 	}
 }

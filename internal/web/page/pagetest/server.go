@@ -32,6 +32,7 @@ type House struct {
 	refusal string
 	deaf    bool
 	closed  bool
+	expired bool
 }
 
 // Call is one call_service that the page sent.
@@ -52,7 +53,7 @@ func NewHouse() (*House, http.Handler) {
 		"database": map[string]any{"up": true, "since": now(), "error": nil}, "spool": map[string]any{"up": true, "pending": 0},
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", page.Handler())
+	mux.Handle("/", h.guard(page.Handler()))
 	mux.HandleFunc("/api/websocket", h.serveSocket)
 	mux.HandleFunc("POST /web/session/authenticate", authenticate)
 	return h, mux
@@ -149,6 +150,28 @@ func (h *House) SetClosed(closed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = closed
+}
+
+// Expire ends every session: the links are cut, and the page's addresses lead
+// to the login page.
+func (h *House) Expire() {
+	h.mu.Lock()
+	h.closed, h.expired = true, true
+	h.mu.Unlock()
+	h.DropLinks()
+}
+
+func (h *House) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.mu.Lock()
+		expired := h.expired
+		h.mu.Unlock()
+		if expired && r.URL.Path == "/" {
+			http.Redirect(w, r, "/login?next=%2F", http.StatusSeeOther)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Watched returns the entities that some page is subscribed to.

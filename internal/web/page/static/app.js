@@ -109,6 +109,9 @@ const settings = () => html`<div class="tools">
   <button class="btn square" aria-label=${t("log_out")} title=${t("log_out")} @click=${logOut}>${icon("logout")}</button></div>`;
 
 function drawChrome() {
+  at("side").ariaLabel = t("areas");
+  at("tabs").ariaLabel = t("more_menu");
+  document.querySelector(".skip").textContent = t("skip");
   render(html`<div class="brand"><span class="mark" aria-hidden="true">${mark}</span><span class="t">${outline.home?.name ?? "Concord"}</span></div>
     <button class="find" @click=${openSearch}>${icon("magnify")}<span class="t">${t("search")}</span><kbd>/</kbd></button>
     <div class="scroll">${navItem("/", "view-dashboard-outline", t("overview"))}${areaList()}

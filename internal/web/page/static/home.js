@@ -64,7 +64,10 @@ function setOnline(online) {
 function createSocket() {
   const first = boot.first.socket;
   boot.first.socket = null;
-  return first ?? boot.dial();
+  return (first ?? boot.dial()).catch(async (error) => {
+    await refused(error);
+    throw error;
+  });
 }
 
 /** Opens the link and keeps it for as long as the page lives. */
@@ -73,14 +76,12 @@ export async function connect() {
   for (let tries = 0; !link.conn; tries++) {
     try {
       link.conn = new Connection(await createSocket(options), options);
-    } catch (error) {
-      await refused(error);
+    } catch {
       await new Promise((r) => setTimeout(r, Math.min(1000 + 1000 * tries, 5000)));
     }
   }
   link.conn.addEventListener("ready", () => (hear(), setOnline(true)));
   link.conn.addEventListener("disconnected", () => setOnline(false));
-  link.conn.addEventListener("reconnect-error", (_, error) => refused(error));
   hear();
   setOnline(true);
   ready();
