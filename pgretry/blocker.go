@@ -38,15 +38,17 @@ func (b Blocker) String() string {
 // lookupWithin bounds a look at what blocks an attempt.
 const lookupWithin = 2 * time.Second
 
-// A prepared transaction has no process: its locks have pid NULL and a virtual transaction that holds its xid.
+// A prepared transaction has no process: its locks have pid NULL. One of them is that on its own transaction id, which
+// leads to its name; the others share its virtual transaction.
 const (
 	sessionColumns  = `null, s.pid, s.usename::text, s.application_name, s.state, s.xact_start from pg_stat_activity s`
-	preparedColumns = `p.gid, null, p.owner::text, null, 'prepared', p.prepared from pg_prepared_xacts p`
+	preparedColumns = `p.gid, null, p.owner::text, null, 'prepared', p.prepared from pg_prepared_xacts p
+		join pg_locks own on own.pid is null and own.locktype = 'transactionid' and own.granted and own.transactionid = p.transaction`
 
 	blockersOfSession = `select ` + sessionColumns + ` where s.pid = any(pg_blocking_pids($1))
 		union all select ` + preparedColumns + ` where exists (
 			select from pg_locks w join pg_locks h on h.granted and h.pid is null
-				and h.virtualtransaction = '-1/' || p.transaction and h.locktype = w.locktype
+				and h.virtualtransaction = own.virtualtransaction and h.locktype = w.locktype
 				and (h.database, h.relation, h.page, h.tuple, h.transactionid, h.classid, h.objid, h.objsubid)
 					is not distinct from (w.database, w.relation, w.page, w.tuple, w.transactionid, w.classid, w.objid, w.objsubid)
 			where w.pid = $1 and not w.granted)
@@ -55,7 +57,7 @@ const (
 	writersOfTable = `with h as (select pid, virtualtransaction from pg_locks
 			where relation = to_regclass($1) and granted and mode not in ('AccessShareLock', 'SIReadLock'))
 		select ` + sessionColumns + ` join h on h.pid = s.pid where s.pid <> pg_backend_pid()
-		union all select ` + preparedColumns + ` join h on h.pid is null and h.virtualtransaction = '-1/' || p.transaction
+		union all select ` + preparedColumns + ` join h on h.pid is null and h.virtualtransaction = own.virtualtransaction
 		order by 6 limit 5`
 )
 
@@ -99,7 +101,7 @@ func set[T any](field *T, value *T) {
 	}
 }
 
-// watch looks what blocks an attempt that takes longer than the policy's WatchAfter, once.
+// watch looks what blocks an attempt that takes longer than the policy's WatchAfter.
 type watch struct {
 	timer  *time.Timer
 	cancel context.CancelFunc
@@ -119,7 +121,7 @@ func (c *call) watch(ctx context.Context, conn *pgx.Conn) *watch {
 	w.done.Add(1)
 	w.timer = time.AfterFunc(c.policy.WatchAfter, func() {
 		defer w.done.Done()
-		found := lookup(ctx, c.db, blockersOfSession, pid)
+		found := c.untilFound(ctx, pid)
 		if len(found) == 0 {
 			return
 		}
@@ -129,6 +131,16 @@ func (c *call) watch(ctx context.Context, conn *pgx.Conn) *watch {
 		c.policy.tell(ctx, Notice{Kind: NoticeBlocked, Blockers: found})
 	})
 	return w
+}
+
+// untilFound looks again and again, less and less often, what blocks the backend with the given pid.
+func (c *call) untilFound(ctx context.Context, pid uint32) (found []Blocker) {
+	for pause := c.policy.WatchAfter; ; pause = min(2*pause, mostPause) {
+		found = lookup(ctx, c.db, blockersOfSession, pid)
+		if len(found) > 0 || sleep(ctx, pause) != nil {
+			return found
+		}
+	}
 }
 
 // stop ends the watch, a look under way too, and returns what it saw.

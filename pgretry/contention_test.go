@@ -1,0 +1,303 @@
+package pgretry_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/pgretry"
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
+)
+
+// together runs n workers, each of which increments row 1 rounds times, and returns the errors.
+func together(t *testing.T, n, rounds int, runner func(worker int) *pgretry.Runner, pool *pgxpool.Pool, opts ...pgretry.Option) []error {
+	t.Helper()
+	errs := make([]error, n*rounds)
+	var wg sync.WaitGroup
+	for w := range n {
+		wg.Go(func() {
+			for i := range rounds {
+				errs[w*rounds+i] = runner(w).Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+					return increment(ctx, tx, 1)
+				}, opts...)
+			}
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+func noErrors(t *testing.T, errs []error) {
+	t.Helper()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+}
+
+func TestContention(t *testing.T) {
+	t.Parallel()
+	one := func(r *pgretry.Runner) func(int) *pgretry.Runner { return func(int) *pgretry.Runner { return r } }
+	t.Run("AKeyKeepsTransactionsApart", func(t *testing.T) {
+		t.Parallel()
+		pool, seen := counters(t, 1), &recorded{}
+		noErrors(t, together(t, 20, 5, one(pgretry.New(pgretry.WithKey("row 1"))), pool, pgretry.WithObserver(seen)))
+		require.Equal(t, 100, value(t, pool, 1))
+		require.Zero(t, seen.failedWith("40001"))
+	})
+	t.Run("AQueueIsLearnedFromConflicts", func(t *testing.T) {
+		t.Parallel()
+		pool, seen := counters(t, 1), &recorded{}
+		noErrors(t, together(t, 20, 20, one(pgretry.New()), pool, pgretry.WithObserver(seen), pgretry.WithName("learn")))
+		require.Equal(t, 400, value(t, pool, 1))
+		require.True(t, seen.noticed(pgretry.NoticeQueued))
+	})
+	t.Run("ProcessesTakeALockBeforeBegin", func(t *testing.T) {
+		t.Parallel()
+		pool, seen := counters(t, 1), &recorded{}
+		// Runners know nothing of each other, as processes do not.
+		runners := []*pgretry.Runner{pgretry.New(), pgretry.New(), pgretry.New()}
+		noErrors(t, together(t, 9, 40, func(w int) *pgretry.Runner { return runners[w%3] }, pool,
+			pgretry.WithKey("row 1"), pgretry.WithObserver(seen)))
+		require.Equal(t, 360, value(t, pool, 1))
+		require.True(t, seen.noticed(pgretry.NoticeLocked))
+		require.Less(t, seen.failedWith("40001"), 180)
+		var locks int
+		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pg_locks l join pg_stat_activity a using (pid)
+			where locktype = 'advisory' and a.application_name = current_setting('application_name')
+			and classid <> 0`).Scan(&locks))
+		require.Zero(t, locks)
+	})
+	t.Run("WaitersHoldNoConnection", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := counters(t, 1), pgretry.New(pgretry.WithKey("row 1"))
+		inside, done := make(chan struct{}), make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_ = runner.Do(t.Context(), pool, func(context.Context, pgx.Tx) error { close(inside); <-done; return nil })
+		})
+		<-inside
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		err := runner.Do(ctx, pool, func(context.Context, pgx.Tx) error { return nil })
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.EqualValues(t, 1, pool.Stat().TotalConns())
+		close(done)
+		wg.Wait()
+		require.NoError(t, runner.Do(t.Context(), pool, func(context.Context, pgx.Tx) error { return nil }))
+	})
+	t.Run("DeadlocksEnd", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := counters(t, 6), pgretry.New(pgretry.WithName("deadlock"))
+		var wg sync.WaitGroup
+		errs := make([]error, 10)
+		for w := range 10 {
+			wg.Go(func() {
+				errs[w] = runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+					for i := range 4 {
+						id := 1 + (w+i*(1+w%2*4))%6
+						if _, err := tx.Exec(ctx, `update counter set n = n + 1 where id = $1`, id); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			})
+		}
+		wg.Wait()
+		noErrors(t, errs)
+		var sum int
+		require.NoError(t, pool.QueryRow(t.Context(), `select sum(n) from counter`).Scan(&sum))
+		require.Equal(t, 40, sum)
+	})
+	t.Run("ALaneIsNotStarved", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := counters(t, 1), pgretry.New(pgretry.WithKey("shared"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					_ = runner.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }, pgretry.WithName("reader"))
+				}
+			})
+		}
+		order := &recorded{}
+		for range 20 {
+			before := value(t, pool, 1)
+			require.NoError(t, runner.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) },
+				pgretry.WithName("writer"), pgretry.WithObserver(order)))
+			// With lanes of equal weight about one reader runs before the writer; in one queue 20 would.
+			require.Less(t, value(t, pool, 1)-before, 20)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+func TestCoalesce(t *testing.T) {
+	t.Parallel()
+	setup := func(t *testing.T) (*pgxpool.Pool, *pgretry.Group[int, int]) {
+		t.Helper()
+		pool := counters(t, 1)
+		return pool, pgretry.Coalesce(pool, func(ctx context.Context, tx pgx.Tx, items []int) ([]int, error) {
+			sum := 0
+			for _, n := range items {
+				sum += n
+			}
+			var after int
+			err := tx.QueryRow(ctx, `update counter set n = n + $1 where id = 1 and $1 > 0 returning n`, sum).Scan(&after)
+			results := make([]int, len(items))
+			for i := len(items) - 1; i >= 0; i-- {
+				results[i] = after
+				after -= items[i]
+			}
+			return results, err
+		})
+	}
+	t.Run("EachItemGetsItsResult", func(t *testing.T) {
+		t.Parallel()
+		pool, group := setup(t)
+		var mu sync.Mutex
+		results := map[int]bool{}
+		var wg sync.WaitGroup
+		for range 500 {
+			wg.Go(func() {
+				n, err := group.Do(context.Background(), 1)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					results[n] = true
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, results, 500)
+		require.Equal(t, 500, value(t, pool, 1))
+	})
+	t.Run("ABadItemFailsAlone", func(t *testing.T) {
+		t.Parallel()
+		pool, group := setup(t)
+		var wg sync.WaitGroup
+		errs := make([]error, 20)
+		for i := range errs {
+			wg.Go(func() {
+				n := 1
+				if i == 7 {
+					n = -1000
+				}
+				_, errs[i] = group.Do(context.Background(), n)
+			})
+		}
+		wg.Wait()
+		require.ErrorIs(t, errs[7], pgx.ErrNoRows)
+		errs[7] = nil
+		noErrors(t, errs)
+		require.Equal(t, 19, value(t, pool, 1))
+	})
+	t.Run("EndsWithTheContext", func(t *testing.T) {
+		t.Parallel()
+		_, group := setup(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := group.Do(ctx, 1)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestPreparedTransactionIsNamed(t *testing.T) {
+	t.Parallel()
+	pool := counters(t, 1)
+	gid := "left over " + t.Name()
+	conn, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+	for _, sql := range []string{`begin`, `update counter set n = n + 1 where id = 1`, `prepare transaction '` + gid + `'`} {
+		_, err := conn.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	conn.Release()
+	defer func() {
+		_, err := pool.Exec(context.Background(), `rollback prepared '`+gid+`'`)
+		require.NoError(t, err)
+	}()
+	update := func(first string) pgretry.Func {
+		return func(ctx context.Context, tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, first); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `update counter set n = n + 1 where id = 1`)
+			return err
+		}
+	}
+	t.Run("WhileWaiting", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		seen := &onNotice{f: func(n pgretry.Notice) {
+			if n.Kind == pgretry.NoticeBlocked {
+				cancel()
+			}
+		}}
+		err := pgretry.Do(ctx, pool, update(`select 1`), pgretry.WithObserver(seen),
+			func(p *pgretry.Policy) { p.WatchAfter = 20 * time.Millisecond })
+		var e *pgretry.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, gid, e.History[0].Blockers[0].GID)
+		require.Equal(t, "postgres", e.History[0].Blockers[0].Owner)
+		require.WithinDuration(t, time.Now(), e.History[0].Blockers[0].Since, time.Minute)
+		require.ErrorContains(t, err, gid)
+	})
+	t.Run("AfterLockTimeout", func(t *testing.T) {
+		err := pgretry.Do(t.Context(), pool, update(`set local lock_timeout = '10ms'`), pgretry.WithBackoff(1, 1))
+		require.ErrorIs(t, err, pgretry.ErrExhausted)
+		require.Equal(t, "55P03", pgretry.SQLSTATE(err))
+		require.ErrorContains(t, err, gid)
+	})
+}
+
+// onNotice calls f for each notice.
+type onNotice struct {
+	recorded
+	f func(pgretry.Notice)
+}
+
+func (o *onNotice) Noticed(_ context.Context, n pgretry.Notice) { o.f(n) }
+
+func TestBehindPgBouncer(t *testing.T) {
+	t.Parallel()
+	pool := counters(t, 1)
+	config := pool.Config()
+	config.ConnConfig.Port = pgtest.PgBouncer(t, pgtest.URL(t))
+	config.ConnConfig.RuntimeParams = nil
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	bounced, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(bounced.Close)
+	var schema string
+	require.NoError(t, pool.QueryRow(t.Context(), `select current_schema`).Scan(&schema))
+	seen := &recorded{}
+	runners := []*pgretry.Runner{pgretry.New(), pgretry.New()}
+	var wg sync.WaitGroup
+	errs := make([]error, 6*20)
+	for w := range 6 {
+		wg.Go(func() {
+			for i := range 20 {
+				errs[w*20+i] = runners[w%2].Do(t.Context(), bounced, func(ctx context.Context, tx pgx.Tx) error {
+					if _, err := tx.Exec(ctx, `set local search_path to `+schema); err != nil {
+						return err
+					}
+					return increment(ctx, tx, 1)
+				}, pgretry.WithKey("row 1"), pgretry.WithObserver(seen))
+			}
+		})
+	}
+	wg.Wait()
+	noErrors(t, errs)
+	require.Equal(t, 120, value(t, pool, 1))
+	require.True(t, seen.noticed(pgretry.NoticePooled))
+	require.False(t, seen.noticed(pgretry.NoticeLocked))
+}
