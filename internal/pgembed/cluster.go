@@ -43,6 +43,25 @@ func serverAccount() (account, error) {
 	return account{}, errNoAccount
 }
 
+// reachable makes dir, or a directory of all Concords on this machine where the
+// account cannot pass an ancestor of dir, and returns it.
+func (a account) reachable(dir string) (string, error) {
+	if a.switched && !passable(existing(dir)) {
+		dir = "/var/lib/concord/cache"
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// existing is the deepest directory of path that exists.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}
+
 // cluster is a PostgreSQL data directory.
 type cluster struct {
 	account account

@@ -8,6 +8,7 @@
 package pgembed
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,6 +41,7 @@ const (
 type Options struct {
 	Dir      string // Concord's data directory; the cluster goes into Dir/postgres
 	BinDir   string // directory of initdb and postgres; "" finds or downloads one
+	Major    int    // version of a new cluster, 15 to 18; 0 takes what is found, else the newest
 	CacheDir string // for downloaded binaries; "" means Dir/cache
 	Logger   *slog.Logger
 	// Settings are added to the server's command line, for tests.
@@ -90,10 +92,13 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.CacheDir, err = account.reachable(o.CacheDir); err != nil {
+		return nil, err
+	}
 	if s.cluster, err = openCluster(o.Dir, account); err != nil {
 		return nil, err
 	}
-	if s.bin, err = findBinaries(ctx, o, s.cluster.major()); err != nil {
+	if s.bin, err = findBinaries(ctx, o, cmp.Or(s.cluster.major(), o.Major)); err != nil {
 		return nil, err
 	}
 	if s.password, err = readOrCreate(filepath.Join(o.Dir, "postgres-password"), rand.Text); err != nil {

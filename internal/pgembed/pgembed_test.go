@@ -14,6 +14,14 @@ import (
 	"github.com/concord-home/concord/internal/pgembed"
 )
 
+// dataDir is a directory that an unprivileged user can reach.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o711))
+	return filepath.Join(dir, "data")
+}
+
 func start(t *testing.T, dir string) *pgembed.Server {
 	t.Helper()
 	s, err := pgembed.Start(t.Context(), pgembed.Options{Dir: dir, Settings: map[string]string{"fsync": "off"}})
@@ -39,7 +47,7 @@ func TestServer(t *testing.T) {
 
 	t.Run("KeepsDataAndAddressOverARestart", func(t *testing.T) {
 		t.Parallel()
-		dir := filepath.Join(t.TempDir(), "data")
+		dir := dataDir(t)
 		s := start(t, dir)
 		exec(t, s.URL(), `create table kept (n int)`)
 		url := s.URL()
@@ -52,7 +60,7 @@ func TestServer(t *testing.T) {
 
 	t.Run("ComesBackAfterSIGKILL", func(t *testing.T) {
 		t.Parallel()
-		s := start(t, filepath.Join(t.TempDir(), "data"))
+		s := start(t, dataDir(t))
 		old := s.PID()
 		require.NoError(t, syscall.Kill(old, syscall.SIGKILL))
 		require.Eventually(t, func() bool {
@@ -62,6 +70,18 @@ func TestServer(t *testing.T) {
 			}
 			return conn.Close(t.Context()) == nil && s.PID() != old
 		}, 30*time.Second, 20*time.Millisecond)
+	})
+
+	t.Run("DownloadsTheVersionThatIsNotThere", func(t *testing.T) {
+		t.Parallel()
+		cache, err := os.UserCacheDir()
+		require.NoError(t, err)
+		s, err := pgembed.Start(t.Context(), pgembed.Options{
+			Dir: dataDir(t), Major: 18, CacheDir: filepath.Join(cache, "concord"), Settings: map[string]string{"fsync": "off"},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Stop()) })
+		exec(t, s.URL(), `do $$ begin assert current_setting('server_version_num')::int / 10000 = 18; end $$`)
 	})
 
 	t.Run("NamesWhoHasTheDirectory", func(t *testing.T) {
@@ -79,7 +99,7 @@ func TestServer(t *testing.T) {
 
 	t.Run("RefusesADirectoryWithoutBinaries", func(t *testing.T) {
 		t.Parallel()
-		_, err := pgembed.Start(t.Context(), pgembed.Options{Dir: t.TempDir(), BinDir: os.TempDir()})
+		_, err := pgembed.Start(t.Context(), pgembed.Options{Dir: dataDir(t), BinDir: os.TempDir()})
 		require.ErrorContains(t, err, "no PostgreSQL 15 to 18 in")
 	})
 }

@@ -26,9 +26,13 @@ var (
 	count    atomic.Int64
 )
 
-// Main runs the tests of a package and ends the server. Call it from TestMain.
-func Main(m *testing.M) {
+// Main runs the tests of a package, then cleans up and ends the server. Call it
+// from TestMain.
+func Main(m *testing.M, cleanups ...func()) {
 	code := m.Run()
+	for _, cleanup := range cleanups {
+		cleanup()
+	}
 	if server != nil {
 		if err := server.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
