@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,7 +60,9 @@ func TestBadSettingsStopTheStartWithOneLine(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			config := app.Config{Listen: "127.0.0.1:0", DataDir: t.TempDir(), DatabaseWait: 1}
+			dir := t.TempDir()
+			require.NoError(t, os.Chmod(filepath.Dir(dir), 0o711)) // passage for the user that PostgreSQL runs as
+			config := app.Config{Listen: "127.0.0.1:0", DataDir: dir, DatabaseWait: 1}
 			c.change(&config)
 			_, err := app.New(t.Context(), config)
 			require.ErrorContains(t, err, c.want)

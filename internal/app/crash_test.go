@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord/hass/simhome"
+	"github.com/concord-home/concord/internal/pgtest"
 	"github.com/concord-home/concord/internal/trial"
 )
 
@@ -54,11 +55,11 @@ func startBinary(t *testing.T, home simhome.Options) *trial.Trial {
 }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil && !testing.Short() {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
+	pgtest.Main(m, func() {
+		if path, err := binary(); err == nil && !testing.Short() {
+			os.RemoveAll(filepath.Dir(path))
+		}
+	})
 }
 
 func TestCrashes(t *testing.T) {
