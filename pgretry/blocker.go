@@ -65,7 +65,7 @@ const (
 func lookup(ctx context.Context, db DB, sql string, arg any) (found []Blocker) {
 	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
-	db, release, err := reconnectable(ctx, db)
+	db, release, err := reconnectable(ctx, base(db))
 	if err != nil {
 		return nil
 	}

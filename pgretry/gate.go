@@ -90,8 +90,8 @@ func (g *gate) leave(t *ticket, met bool) {
 	g.mu.Lock()
 	g.exit(t)
 	g.width.note(met, g.waiting() > 0)
-	if met && !t.company && g.width.limit() == 1 {
-		g.rivals.met(t.lease != nil)
+	if !t.company && g.width.limit() == 1 {
+		g.rivals.note(met, t.lease != nil)
 	}
 	spent := g.pass(t)
 	g.mu.Unlock()

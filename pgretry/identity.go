@@ -59,3 +59,14 @@ func identityOfPool(pool *pgxpool.Pool) roleID {
 	runtime.AddCleanup(pool, func(k weak.Pointer[pgxpool.Pool]) { poolIDs.Delete(k) }, key)
 	return id
 }
+
+// base is the DB below wrappers, for pgretry's own statements.
+func base(db DB) DB {
+	for {
+		wrapper, ok := db.(interface{ Unwrap() DB })
+		if !ok {
+			return db
+		}
+		db = wrapper.Unwrap()
+	}
+}

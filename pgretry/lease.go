@@ -17,38 +17,54 @@ const (
 	// rivalsNeeded conflicts, with nobody else inside this process, within lockFor switch the lock on for lockFor.
 	rivalsNeeded = 2
 	lockFor      = 5 * time.Second
-	// uselessAfter conflicts under the lock, met within lockFor, say that the rivals do not take it: off for ignoreFor.
-	uselessAfter = 8
+	// When more than half of lockTrial attempts under the lock met a conflict, the rivals do not take it: off for ignoreFor.
+	lockTrial    = 32
 	ignoreFor    = 30 * time.Second
 	unlockWithin = 5 * time.Second
 )
 
 // rivals counts conflicts that came from outside this process.
 type rivals struct {
-	seen, underLock      int
+	seen                 int // without the lock, since the given time
 	since                time.Time
+	tried, beaten        int // under the lock
 	lockUntil, idleUntil time.Time
 	told                 bool
 }
 
-// met notes a conflict of a transaction that was alone at its gate; locked tells that it held the lock.
-func (r *rivals) met(locked bool) {
+// note counts an attempt that was alone at its gate; met tells that it met a conflict, locked that it held the lock.
+func (r *rivals) note(met, locked bool) {
+	if locked {
+		r.underLock(met)
+	} else if met {
+		r.without()
+	}
+}
+
+func (r *rivals) without() {
 	now := time.Now()
 	if now.Sub(r.since) > lockFor {
-		r.seen, r.underLock, r.since = 0, 0, now
+		r.seen, r.since = 0, now
 	}
-	r.seen++
-	if locked {
-		r.underLock++
-	}
-	switch {
-	case now.Before(r.idleUntil):
-	case r.underLock >= uselessAfter:
-		r.lockUntil, r.idleUntil = time.Time{}, now.Add(ignoreFor)
-	case r.seen >= rivalsNeeded:
+	if r.seen++; r.seen >= rivalsNeeded && now.After(r.idleUntil) {
 		r.told = r.told && r.locking()
 		r.lockUntil = now.Add(lockFor)
 	}
+}
+
+func (r *rivals) underLock(met bool) {
+	r.tried++
+	if met {
+		r.beaten++
+		r.lockUntil = time.Now().Add(lockFor)
+	}
+	if r.tried < lockTrial {
+		return
+	}
+	if 2*r.beaten > r.tried {
+		r.lockUntil, r.idleUntil = time.Time{}, time.Now().Add(ignoreFor)
+	}
+	r.tried, r.beaten = 0, 0
 }
 
 // waited notes that another process held the lock: it is needed still.

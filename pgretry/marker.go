@@ -64,7 +64,7 @@ func (mt *markerTables) of(ctx context.Context, db DB) string {
 	if ok && (m.table != "" || time.Since(m.found) < absentFor) {
 		return m.table
 	}
-	m, err := findMarkers(ctx, db)
+	m, err := findMarkers(ctx, base(db))
 	if err != nil {
 		return "" // the transaction itself will tell
 	}

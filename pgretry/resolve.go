@@ -53,7 +53,7 @@ func (c *call) resolve(ctx context.Context, m *marker) (committed bool, err erro
 		ctx, stop = context.WithDeadline(ctx, c.started.Add(c.policy.MaxElapsed+c.policy.Grace))
 		defer stop()
 	}
-	db, release, err := reconnectable(ctx, c.db)
+	db, release, err := reconnectable(ctx, base(c.db))
 	if err != nil {
 		return false, err
 	}
