@@ -48,3 +48,11 @@ func repeatLog(tb testing.TB, from, to string, size int64) int64 {
 	require.NoError(tb, f.Close())
 	return n
 }
+
+// BenchmarkSmall reads a small log: what is left is the cost of finding out the format.
+func BenchmarkSmall(b *testing.B) {
+	for b.Loop() {
+		_, err := pglog.Analyze(context.Background(), []pglog.Input{{Path: "testdata/labelled/pg_savepoint.log", Name: "x"}}, pglog.Options{})
+		require.NoError(b, err)
+	}
+}

@@ -94,6 +94,8 @@ var loadWords = sync.OnceValue(func() *words {
 	return w
 })
 
+var catalogEscapes = strings.NewReplacer(`\n`, "\n", `\t`, "\t")
+
 // catalogRows reads the rows of a language: kind, key, text. Errors stand last, so a caller that wants none stops early.
 func catalogRows(lang string, errors bool) [][3]string {
 	data, err := catalogFiles.ReadFile("catalog/" + lang + ".txt")
@@ -102,11 +104,17 @@ func catalogRows(lang string, errors bool) [][3]string {
 	}
 	var rows [][3]string
 	for line := range strings.Lines(string(data)) {
-		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 3)
-		if len(parts) != 3 || (parts[0] == "error") != errors {
+		if isError := strings.HasPrefix(line, "error\t"); isError != errors {
+			if isError {
+				break
+			}
 			continue
 		}
-		parts[2] = strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(parts[2])
+		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		parts[2] = catalogEscapes.Replace(parts[2])
 		rows = append(rows, [3]string(parts))
 	}
 	return rows

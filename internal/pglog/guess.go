@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // knownPrefixes are settings met in the wild: PostgreSQL's own default, distributions, cloud services, pgBadger's advice.
@@ -136,15 +137,10 @@ func guessPrefixes(lines [][]byte, w *words) []*Prefix {
 
 // bestPrefix picks the template that matches most samples, and gives the samples that it leaves.
 func bestPrefix(samples []sample, w *words) (*Prefix, []sample) {
-	candidates := compileAll(knownPrefixes)
-	candidates = append(candidates, inferPrefixes(samples)...)
-	few := samples[:min(len(samples), 200)]
-	var best *Prefix
-	most := 0
-	for _, p := range candidates {
-		if n := p.score(few, w); n > most {
-			best, most = p, n
-		}
+	few := spread(samples, 80)
+	best, most := winner(compiledPrefixes(), few, w, nil, 0)
+	if best == nil || !best.identifies() || best.explained(few, w)*20 < len(few)*19 {
+		best, _ = winner(inferPrefixes(samples), few, w, best, most)
 	}
 	if best == nil {
 		return nil, samples
@@ -157,6 +153,30 @@ func bestPrefix(samples []sample, w *words) (*Prefix, []sample) {
 	}
 	return best, left
 }
+
+// spread takes samples from the whole of a list.
+func spread(samples []sample, n int) []sample {
+	if len(samples) <= n {
+		return samples
+	}
+	out := make([]sample, 0, n)
+	for i := range n {
+		out = append(out, samples[i*len(samples)/n])
+	}
+	return out
+}
+
+// winner finds the candidate with the best score above the one given.
+func winner(candidates []*Prefix, few []sample, w *words, best *Prefix, most int) (*Prefix, int) {
+	for _, p := range candidates {
+		if n := p.score(few, w); n > most {
+			best, most = p, n
+		}
+	}
+	return best, most
+}
+
+var compiledPrefixes = sync.OnceValue(func() []*Prefix { return compileAll(knownPrefixes) })
 
 func compileAll(texts []string) []*Prefix {
 	var out []*Prefix
@@ -171,12 +191,7 @@ func compileAll(texts []string) []*Prefix {
 // score counts explained samples; a template that tells sessions apart, and one that names more, wins over one that
 // explains the same lines with less.
 func (p *Prefix) score(samples []sample, w *words) int {
-	n := 0
-	for _, s := range samples {
-		if p.explains(s, w) {
-			n++
-		}
-	}
+	n := p.explained(samples, w)
 	weight := 100
 	if p.identifies() {
 		weight += 400
@@ -187,6 +202,17 @@ func (p *Prefix) score(samples []sample, w *words) int {
 		}
 	}
 	return n * weight
+}
+
+// explained counts the samples that the template explains.
+func (p *Prefix) explained(samples []sample, w *words) int {
+	n := 0
+	for _, s := range samples {
+		if p.explains(s, w) {
+			n++
+		}
+	}
+	return n
 }
 
 // explains tells whether the template ends exactly where the severity begins, with values that make sense.
@@ -278,7 +304,7 @@ func nextPiece(prefix string) piece {
 // inferPrefixes makes templates from the forms that the samples show most often.
 func inferPrefixes(samples []sample) []*Prefix {
 	groups := map[string][][]piece{}
-	for _, s := range samples[:min(len(samples), 800)] {
+	for _, s := range spread(samples, 300) {
 		pieces := cutPieces(string(s.prefix))
 		groups[formOf(pieces)] = append(groups[formOf(pieces)], pieces)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/text/encoding/unicode"
@@ -110,20 +111,16 @@ func (o *opened) decode() error {
 }
 
 func (o *opened) readHead(in io.Reader) error {
-	head := make([]byte, headSize)
-	n, err := readSome(in, head)
+	head, err := readSome(in, headSize)
 	if err != nil {
 		return err
 	}
-	head = head[:n]
 	if utf16 := bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}); utf16 {
 		all := io.MultiReader(bytes.NewReader(head), in)
 		in = transform.NewReader(all, unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewDecoder())
-		head = make([]byte, headSize)
-		if n, err = readSome(in, head); err != nil {
+		if head, err = readSome(in, headSize); err != nil {
 			return err
 		}
-		head = head[:n]
 	}
 	head = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
 	o.head = head
@@ -131,21 +128,24 @@ func (o *opened) readHead(in io.Reader) error {
 	return nil
 }
 
-// readSome fills a buffer as far as the input goes; a broken end of a compressed file counts as its end.
-func readSome(in io.Reader, buf []byte) (int, error) {
-	n := 0
-	for n < len(buf) {
-		m, err := in.Read(buf[n:])
-		n += m
+// readSome reads up to limit bytes; a broken end of a compressed file counts as its end.
+func readSome(in io.Reader, limit int) ([]byte, error) {
+	buf := make([]byte, 0, 64<<10)
+	for len(buf) < limit {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, min(len(buf), limit-len(buf)))
+		}
+		n, err := in.Read(buf[len(buf):min(cap(buf), limit)])
+		buf = buf[:len(buf)+n]
 		if err == io.EOF || err == ErrIdle {
-			return n, nil
+			return buf, nil
 		}
 		if err != nil {
-			if n > 0 {
-				return n, nil
+			if len(buf) > 0 {
+				return buf, nil
 			}
-			return n, err
+			return nil, err
 		}
 	}
-	return n, nil
+	return buf, nil
 }

@@ -272,7 +272,7 @@ func TestCutAnywhere(t *testing.T) {
 			data, err := os.ReadFile("testdata/labelled/" + set)
 			require.NoError(t, err)
 			single, _ := analyze(t, "testdata/labelled", []string{set})
-			copies := int64(6<<20/len(data) + 1)
+			copies := int64(5<<20/len(data) + 1)
 			dir := t.TempDir()
 			require.NoError(t, os.WriteFile(filepath.Join(dir, set), bytes.Repeat(data, int(copies)), 0o600))
 			many, _ := analyze(t, dir, []string{set})
