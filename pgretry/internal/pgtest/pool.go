@@ -63,3 +63,12 @@ func (c *Cluster) Reconnect(tb testing.TB, conn **pgx.Conn) {
 	tb.Cleanup(func() { _ = next.Close(context.Background()) })
 	*conn = next
 }
+
+// Connect returns a pool with the given configuration, closed when the test ends.
+func Connect(tb testing.TB, config *pgxpool.Config) *pgxpool.Pool {
+	tb.Helper()
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(tb, err)
+	tb.Cleanup(pool.Close)
+	return pool
+}
