@@ -1,5 +1,5 @@
 # make run      builds and starts everything; make test checks everything.
-# CONTRIBUTING and docs/ARCHITECTURE.md say more.
+# docs/ARCHITECTURE.md says more.
 
 GO      ?= go
 MODULES  = . hass pgretry pgretry/pgretryprom pgretry/pgretryotel bench/pgretry
@@ -27,9 +27,9 @@ lint:
 tools:
 	@./test/tools
 
-# Faults and conflicts for ten minutes.
+# Faults and conflicts, for long.
 soak:
-	@cd pgretry && $(MAKE) soak
+	@./test/soak
 
 # Benchmarks, each beside a limit or a peer of the same run.
 bench: build
