@@ -74,11 +74,46 @@ func (o *odooLine) word(word []byte) {
 		o.pid = uint32(pid)
 	case o.level == nil && odooLevels[string(word)]:
 		o.level = word
-	case o.level != nil && o.db == nil:
+	case o.level != nil && o.db == nil && !o.threadLike(word):
 		o.db = word
 	default:
 		o.thread = append(o.thread[:len(o.thread):len(o.thread)], word...)
 	}
+}
+
+// threadLike tells the name of a thread, or the rest of one in brackets, from the name of a database.
+func (o *odooLine) threadLike(word []byte) bool {
+	if n := len(o.thread); n > 0 && (o.thread[0] == '[' && o.thread[n-1] != ']' || bytes.Count(o.thread, []byte("(")) > bytes.Count(o.thread, []byte(")"))) {
+		return true
+	}
+	for _, head := range []string{"[", "(", "Thread-", "MainThread", "Dummy-", "odoo.service.", "odoo.addons.bus."} {
+		if bytes.HasPrefix(word, []byte(head)) {
+			return true
+		}
+	}
+	return false
+}
+
+// exceptionStates are the classes of psycopg2 that end a traceback.
+var exceptionStates = map[string]string{
+	"SerializationFailure": "40001", "DeadlockDetected": "40P01", "LockNotAvailable": "55P03", "InFailedSqlTransaction": "25P02",
+	"UniqueViolation": "23505", "ExclusionViolation": "23P01", "QueryCanceled": "57014", "DivisionByZero": "22012",
+	"UndefinedColumn": "42703", "UndefinedTable": "42P01", "RaiseException": "P0001", "ForeignKeyViolation": "23503",
+	"NotNullViolation": "23502", "CheckViolation": "23514", "OperationalError": "", "TransactionRollbackError": "40001",
+}
+
+// exceptionState reads "psycopg2.errors.SerializationFailure: …".
+func exceptionState(line []byte) (string, bool) {
+	rest, ok := bytes.CutPrefix(line, []byte("psycopg2."))
+	if !ok {
+		return "", false
+	}
+	name, _, _ := bytes.Cut(rest, []byte(":"))
+	if dot := bytes.LastIndexByte(name, '.'); dot >= 0 {
+		name = name[dot+1:]
+	}
+	state, ok := exceptionStates[string(name)]
+	return state, ok
 }
 
 // stripEscapes removes the colours that Odoo writes to a terminal.

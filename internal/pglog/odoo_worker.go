@@ -12,7 +12,7 @@ func (w *worker) odooLine(line []byte, f *flow) bool {
 	if !parseOdoo(stripEscapes(line), &o) {
 		return false
 	}
-	f.open = false
+	f.open, f.event = false, nil
 	w.out.span.add(o.time)
 	w.out.seen.records++
 	key := w.odooKey(&o)
@@ -27,6 +27,7 @@ func (w *worker) odooLine(line []byte, f *flow) bool {
 	}
 	if e := o.event(); e != nil {
 		w.out.items = append(w.out.items, item{key: key, event: e, act: activity{source: w.u.source}})
+		f.event = e
 	}
 	return true
 }

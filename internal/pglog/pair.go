@@ -28,7 +28,6 @@ type Root struct {
 	inSub    bool // a cascade was seen in a subtransaction of the same transaction
 	touched  int64
 	tally    *tally
-	closed   bool // Odoo: may have ended, nobody can tell
 	joined   bool // the server's log holds the same error
 	outcome  *outcome
 	// lostCounted is set when the transaction is counted as lost
@@ -62,18 +61,21 @@ const maxSilence = int64(2 * 3600 * 1e6)
 
 // session is what is known of one session at a point of the log.
 type session struct {
-	source  uint64
-	cand    *Root
-	why     string // reason for no candidate
-	conn    *connection
-	pending bool
-	last    int64 // line number (%l)
-	seen    uint64
-	held    []heldCascade
-	open    []*Root  // Odoo, several threads under one pid
-	waiting []*Root  // Odoo, outcome not yet known
-	retried []string // Odoo, states retried since the last answer
-	failed  bool     // Odoo, an exception or the end of the tries was logged since the last answer
+	source      uint64
+	cand        *Root
+	why         string // reason for no candidate
+	conn        *connection
+	pending     bool
+	last        int64 // line number (%l)
+	seen        uint64
+	held        []heldCascade
+	open        []*Root        // Odoo, several threads under one pid
+	waiting     []*Root        // Odoo, outcome not yet known
+	retried     []string       // Odoo, states retried since the last answer
+	doubts      map[string]int // Odoo, lines that ended one of several errors, by SQLSTATE
+	gaveUp      map[string]int // Odoo, exhausted retries whose exception is still to come
+	unexplained int            // Odoo, cascades whose root is not among the open errors
+	failed      bool           // Odoo, an exception or the end of the tries was logged since the last answer
 }
 
 // heldCascade waits for the session's next transaction: only then is it known whether another one lay in between.

@@ -1,5 +1,7 @@
 package pglog
 
+import "slices"
+
 // rootOdoo names the root of a 25P02 in an Odoo log. Where one process serves many requests, a root is named only while
 // exactly one error is open.
 func (s *session) rootOdoo(shared bool) (*Root, string) {
@@ -12,8 +14,10 @@ func (s *session) rootOdoo(shared bool) (*Root, string) {
 	}
 	switch {
 	case len(s.open) == 0:
+		s.unexplained++
 		return nil, whyNone
-	case len(s.open) > 1 || s.open[0].closed:
+	case len(s.open) > 1 || len(s.doubts) > 0:
+		s.unexplained++
 		return nil, whyAmbiguous
 	}
 	s.open[0].cascades++
@@ -27,6 +31,7 @@ func (s *session) errorOdoo(root *Root, shared bool) {
 	s.cand, s.why = root, ""
 	s.waiting = appendBounded(s.waiting, root)
 	if shared {
+		s.expire(root.Time)
 		s.open = appendBounded(s.open, root)
 	}
 }
@@ -75,24 +80,67 @@ func (s *session) settle(e *odooEvent, fine bool) {
 	s.failed = false
 }
 
-// closeShared ends open errors under a pid that several threads share. A line ends one of them; when more than one is
-// possible all of them become doubtful.
-func (s *session) closeShared(e *odooEvent) {
-	var possible []int
-	for i, root := range s.open {
-		switch {
-		case e.state != "" && root.SQLState != e.state:
-		case e.took > 0 && root.Time < e.time-e.took-50_000:
-		default:
-			possible = append(possible, i)
+// openFor is how long an error may stay open under a shared pid without a line that ends it, in µs.
+const openFor = int64(10e6)
+
+// expire forgets errors that were swallowed long ago.
+func (s *session) expire(now int64) {
+	kept := s.open[:0]
+	for _, root := range s.open {
+		if now-root.Time < openFor {
+			kept = append(kept, root)
 		}
 	}
-	if len(possible) == 1 {
-		i := possible[0]
-		s.open = append(s.open[:i], s.open[i+1:]...)
+	if s.open = kept; len(kept) == 0 {
+		clear(s.doubts)
+	}
+}
+
+// closeShared ends open errors under a pid that several threads share. A line ends one error of its kind; when several
+// are possible nobody can tell which, until as many such lines have come as there are errors.
+func (s *session) closeShared(e *odooEvent) {
+	if e.outcome == odooDone {
+		return // most answers end a transaction without any error
+	}
+	if e.outcome == odooFailed && s.gaveUp[e.state] > 0 {
+		s.gaveUp[e.state]-- // its error was ended by the line that gave up
 		return
 	}
-	for _, i := range possible {
-		s.open[i].closed = true
+	if e.outcome == odooGaveUp {
+		if s.gaveUp == nil {
+			s.gaveUp = map[string]int{}
+		}
+		s.gaveUp[e.state]++
 	}
+	if e.state == StateAborted && s.unexplained > 0 {
+		s.unexplained-- // the end of a cascade whose root is not among the open
+		return
+	}
+	possible := s.possible(e)
+	if len(possible) == 0 {
+		return
+	}
+	if s.doubts == nil {
+		s.doubts = map[string]int{}
+	}
+	s.doubts[e.state]++
+	if s.doubts[e.state] < len(possible) {
+		return
+	}
+	delete(s.doubts, e.state)
+	for _, root := range possible {
+		s.open = slices.DeleteFunc(s.open, func(r *Root) bool { return r == root })
+	}
+}
+
+// possible lists the open errors that a line may end: conflicts that nothing followed, for a retry; what had cascades,
+// for the end of a cascade.
+func (s *session) possible(e *odooEvent) []*Root {
+	var out []*Root
+	for _, root := range s.open {
+		if e.state == StateAborted && root.cascades > 0 || e.state == root.SQLState && root.cascades == 0 {
+			out = append(out, root)
+		}
+	}
+	return out
 }

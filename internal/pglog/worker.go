@@ -50,9 +50,10 @@ type flow struct {
 	rec     *Record
 	key     uint64
 	part    lineKind
-	open    bool   // rec takes continuation lines
-	partial []byte // a line that the carrier has split
-	first   int64  // physical line where partial began
+	open    bool       // rec takes continuation lines
+	event   *odooEvent // whose traceback may follow
+	partial []byte     // a line that the carrier has split
+	first   int64      // physical line where partial began
 }
 
 // worker turns chunks into items. It is used by one goroutine at a time.
@@ -316,7 +317,7 @@ func (w *worker) unmatched(line []byte, f *flow) {
 	if len(line) > 23 && (line[19] == ',' || line[0] == 0x1b) && w.odooLine(line, f) {
 		return
 	}
-	if w.format.fixed || w.guesses >= 4 || f.open && f.rec != nil && f.rec.Program == Odoo {
+	if w.format.fixed || w.guesses >= 4 || f.event != nil || f.open && f.rec != nil && f.rec.Program == Odoo {
 		w.continued(line, f)
 		return
 	}
@@ -577,6 +578,12 @@ func (w *worker) continued(line []byte, f *flow) {
 		if rec := w.recent[key]; rec != nil && f.key != key {
 			f.rec, f.key, f.open = rec, key, true
 		}
+	}
+	if f.event != nil && f.event.outcome == odooFailed {
+		if state, ok := exceptionState(line); ok {
+			f.event.state = state // the last of a chain of exceptions counts
+		}
+		return
 	}
 	if !f.open || f.rec == nil {
 		return
