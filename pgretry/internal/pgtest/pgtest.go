@@ -3,7 +3,7 @@
 //	func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 //
 // The binaries are found through PG_BIN, then pg_config, then /usr/lib/postgresql. With PGRETRY_TEST_DATABASE_URL set,
-// that server is used and none is started. Under -short no server is needed: Pool skips the test.
+// that server is used and none is started. Under -short no server is needed: URL skips the test, and examples do not run.
 package pgtest
 
 import (
@@ -32,6 +32,9 @@ var server struct {
 // Main runs the tests and removes the cluster that they started.
 func Main(m *testing.M) int {
 	flag.Parse()
+	if testing.Short() {
+		_ = flag.Set("test.skip", "^Example")
+	}
 	defer func() {
 		if server.cluster != nil {
 			server.cluster.Stop()
@@ -46,11 +49,17 @@ func URL(tb testing.TB) string {
 	if testing.Short() {
 		tb.Skip("needs PostgreSQL; run without -short")
 	}
-	server.once.Do(start)
-	if server.err != nil {
-		tb.Fatalf("start PostgreSQL: %v", server.err)
+	url, err := Server()
+	if err != nil {
+		tb.Fatalf("start PostgreSQL: %v", err)
 	}
-	return server.url
+	return url
+}
+
+// Server is [URL] for examples.
+func Server() (string, error) {
+	server.once.Do(start)
+	return server.url, server.err
 }
 
 func start() {
