@@ -2,7 +2,7 @@
 # docs/ARCHITECTURE.md says more.
 
 GO      ?= go
-MODULES  = . hass pgretry pgretry/pgretryprom pgretry/pgretryotel bench/pgretry
+MODULES  = $(patsubst %/,%,$(dir $(shell git ls-files go.mod "*/go.mod")))
 
 .PHONY: run build test short lint tools soak bench
 
