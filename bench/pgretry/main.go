@@ -8,12 +8,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ import (
 type options struct {
 	url, workload, strategy, workers string
 	length                           time.Duration
+	rounds                           int
 	batch, onlyTx                    bool
 	json                             string
 }
@@ -37,6 +40,7 @@ func main() {
 	flag.StringVar(&o.strategy, "strategy", "", "only strategies whose name contains this")
 	flag.StringVar(&o.workers, "workers", "2,10,50,100", "numbers of workers")
 	flag.DurationVar(&o.length, "length", 4*time.Second, "length of one cell")
+	flag.IntVar(&o.rounds, "rounds", 1, "measure each cell so often, strategies in turn, and report the median")
 	flag.BoolVar(&o.batch, "batch", false, "only the batch upsert")
 	flag.BoolVar(&o.onlyTx, "transactions", false, "all but the batch upsert")
 	flag.StringVar(&o.json, "json", "", "write the JSON to this file instead of standard output")
@@ -89,24 +93,52 @@ func (r *report) transactions(ctx context.Context, o options) error {
 		}
 		fmt.Printf("\n%-22s %7s %8s %8s %8s %9s %8s %8s %8s %8s %6s %5s %7s %7s\n", w.name,
 			"workers", "success", "tries/op", "tps", "of one", "p50 ms", "p95 ms", "p99 ms", "max ms", "Jain", "lost", "doubled", "writer")
-		one, err := r.cell(ctx, o, w, strategies()[0], 1, 0)
+		one, err := o.cell(ctx, w, strategies()[0], 1, 0)
 		if err != nil {
 			return err
 		}
+		r.add(one)
 		for _, n := range workers {
-			for _, s := range strategies() {
-				if strings.Contains(s.name, o.strategy) {
-					if _, err := r.cell(ctx, o, w, s, n, one.TPS); err != nil {
-						return err
-					}
-				}
+			if err := r.sideBySide(ctx, o, w, n, one.TPS); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-func (r *report) cell(ctx context.Context, o options, w workload, s strategy, workers int, one float64) (result, error) {
+// sideBySide measures all strategies in turn, several rounds of them, and keeps each one's median round.
+func (r *report) sideBySide(ctx context.Context, o options, w workload, workers int, one float64) error {
+	rounds := map[string][]result{}
+	for range max(1, o.rounds) {
+		for _, s := range strategies() {
+			if !strings.Contains(s.name, o.strategy) {
+				continue
+			}
+			cell, err := o.cell(ctx, w, s, workers, one)
+			if err != nil {
+				return err
+			}
+			rounds[s.name] = append(rounds[s.name], cell)
+		}
+	}
+	for _, s := range strategies() {
+		if cells := rounds[s.name]; len(cells) > 0 {
+			slices.SortFunc(cells, func(a, b result) int { return cmp.Compare(a.TPS, b.TPS) })
+			r.add(cells[len(cells)/2])
+		}
+	}
+	return nil
+}
+
+// add keeps a cell and prints it.
+func (r *report) add(c result) {
+	r.Transactions = append(r.Transactions, c)
+	fmt.Printf("%-22s %7d %7.1f%% %8.2f %8.0f %9.2f %8.1f %8.1f %8.1f %8.1f %6.2f %5d %7d %7.1f\n", c.Strategy, c.Workers, c.Success,
+		c.Attempts, c.TPS, c.OfOneClient, c.P50, c.P95, c.P99, c.Max, c.Jain, c.Lost, c.Doubled, c.WriterRate)
+}
+
+func (o options) cell(ctx context.Context, w workload, s strategy, workers int, one float64) (result, error) {
 	if w.writer != nil && one == 0 {
 		w.writer = nil
 	}
@@ -126,9 +158,6 @@ func (r *report) cell(ctx context.Context, o options, w workload, s strategy, wo
 		return result{}, err
 	}
 	cell.OfOneClient = ratio(cell.TPS, one)
-	r.Transactions = append(r.Transactions, cell)
-	fmt.Printf("%-22s %7d %7.1f%% %8.2f %8.0f %9.2f %8.1f %8.1f %8.1f %8.1f %6.2f %5d %7d %7.1f\n", s.name, workers, cell.Success,
-		cell.Attempts, cell.TPS, cell.OfOneClient, cell.P50, cell.P95, cell.P99, cell.Max, cell.Jain, cell.Lost, cell.Doubled, cell.WriterRate)
 	return cell, ctx.Err()
 }
 

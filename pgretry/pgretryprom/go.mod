@@ -5,6 +5,12 @@ go 1.26.0
 require github.com/concord-home/concord/pgretry v0.0.0
 
 require (
+	github.com/kylelemons/godebug v1.1.0 // indirect
+	github.com/stretchr/testify v1.12.1
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+)
+
+require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
