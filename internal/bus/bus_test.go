@@ -109,6 +109,22 @@ func TestSpool(t *testing.T) {
 		require.Greater(t, parts, 5)
 	})
 
+	t.Run("CutsARecordThatNoMessageHolds", func(t *testing.T) {
+		t.Parallel()
+		b := open(t, t.TempDir())
+		huge := state("sensor.huge", 1)
+		huge.Attributes = json.RawMessage(`{"x":"` + strings.Repeat("y", 9<<20) + `"}`)
+		sent := []concord.Record{{State: state("sensor.before", 1)}, {State: huge}, {State: state("sensor.behind", 1)}}
+		_, err := b.Publish(t.Context(), &concord.Batch{Kind: concord.BatchEvents, HomeID: 1, Epoch: 7, Records: sent})
+		require.NoError(t, err)
+
+		got := next(t, b, 0, 100)[0].Records
+		require.Equal(t, []concord.Record{sent[0], sent[2]}, []concord.Record{got[0], got[2]})
+		require.Equal(t, "sensor.huge", got[1].State.EntityID)
+		require.False(t, json.Valid(got[1].State.Attributes), "it must not pass for whole")
+		require.Len(t, huge.Attributes, 9<<20+8, "the live model shares it")
+	})
+
 	t.Run("TakesAtMostWhatWasAskedFor", func(t *testing.T) {
 		t.Parallel()
 		b := open(t, t.TempDir())

@@ -25,8 +25,8 @@ const (
 // recordOverhead bounds what a record takes beside its texts.
 const recordOverhead = 64
 
-// encode turns a batch into messages of at most limit bytes each. A single
-// record that is larger travels alone.
+// encode turns a batch into messages of at most limit bytes each. A record that
+// is larger is cut: see cutOversized.
 func encode(b *concord.Batch, limit int) [][]byte {
 	var messages [][]byte
 	for i, part := range split(b, limit) {

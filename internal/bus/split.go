@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/concord-home/concord"
+import (
+	"slices"
+
+	"github.com/concord-home/concord"
+)
 
 // registryChunk is how many devices or entries travel in one part: at 1 kB
 // each well below any server's limit on a message.
@@ -36,9 +40,11 @@ func split(b *concord.Batch, limit int) []concord.Batch {
 func splitRecords(records []concord.Record, limit int) [][]concord.Record {
 	var chunks [][]concord.Record
 	begin, size := 0, 0
+	if slices.ContainsFunc(records, func(r concord.Record) bool { return sizeOf(r) > limit }) {
+		records = cutOversized(records, limit)
+	}
 	for i, r := range records {
-		n := recordOverhead + len(r.State.EntityID) + len(r.State.State) + len(r.State.Attributes) +
-			len(r.State.Context.ID) + len(r.State.Context.ParentID) + len(r.State.Context.UserID)
+		n := sizeOf(r)
 		if i > begin && size+n > limit {
 			chunks = append(chunks, records[begin:i])
 			begin, size = i, 0
@@ -49,6 +55,31 @@ func splitRecords(records []concord.Record, limit int) [][]concord.Record {
 		chunks = append(chunks, records[begin:])
 	}
 	return chunks
+}
+
+func sizeOf(r concord.Record) int {
+	s := r.State
+	return recordOverhead + len(s.EntityID) + len(s.State) + len(s.Attributes) + len(s.Context.ID) + len(s.Context.ParentID) + len(s.Context.UserID)
+}
+
+// cutTo is what remains of each text of a record that no message can hold.
+const cutTo = 1024
+
+// cutOversized returns records with the beginning of those that are larger than
+// a message. The spool would refuse such a record for ever, and all that follows
+// it; what is left of it is nothing that a table takes, so it goes to quarantine.
+func cutOversized(records []concord.Record, limit int) []concord.Record {
+	records = slices.Clone(records)
+	for i, r := range records {
+		if sizeOf(r) <= limit {
+			continue
+		}
+		s := *r.State
+		s.EntityID, s.State = s.EntityID[:min(len(s.EntityID), cutTo)], s.State[:min(len(s.State), cutTo)]
+		s.Attributes, s.Context = s.Attributes[:min(len(s.Attributes), cutTo)], concord.EventContext{}
+		records[i].State = &s
+	}
+	return records
 }
 
 func registryParts(b *concord.Batch) []concord.Batch {
