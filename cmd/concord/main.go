@@ -18,6 +18,7 @@ type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server: homes, database, dashboard."`
 	Doctor  doctorCmd  `cmd:"" help:"Find the error behind 'current transaction is aborted' in logs and servers."`
 	Monitor monitorCmd `cmd:"" help:"Show conflicts as they happen."`
+	Lab     labCmd     `cmd:"" help:"Reproduce conflicts on a PostgreSQL, by strategy."`
 	Simhome simhomeCmd `cmd:"" help:"Run a simulated home that speaks Home Assistant's WebSocket API."`
 	DB      dbCmd      `cmd:"" name:"db" help:"About the database."`
 	Version versionCmd `cmd:"" help:"Print the version."`
