@@ -120,11 +120,16 @@ func linkedRoot(link string) (string, error) {
 	sum := sha256.Sum256([]byte(link))
 	target := filepath.Join("/var/lib/concord/clusters", hex.EncodeToString(sum[:6]))
 	if _, err := os.Lstat(link); errors.Is(err, fs.ErrNotExist) {
-		// Whatever an earlier, deleted data directory of this name left behind is not ours.
-		if err := os.RemoveAll(target); err != nil {
+		if err := os.MkdirAll(filepath.Dir(target), 0o711); err != nil {
 			return "", err
 		}
-		if err := os.MkdirAll(target, 0o711); err != nil {
+		if err := os.Mkdir(target, 0o711); errors.Is(err, fs.ErrExist) {
+			// The cluster of a data directory that had this name. It may only have been
+			// moved, link and all, so it stays.
+			if target, err = os.MkdirTemp(filepath.Dir(target), filepath.Base(target)+"-"); err != nil {
+				return "", err
+			}
+		} else if err != nil {
 			return "", err
 		}
 		return target, os.Symlink(target, link)
@@ -132,14 +137,21 @@ func linkedRoot(link string) (string, error) {
 	return filepath.EvalSymlinks(link)
 }
 
-// major is the version that made the cluster, 0 when there is none.
-func (c cluster) major() int {
+// major is the version that made the cluster, 0 when there is none. What is
+// there and cannot be read is an error: nobody may take it for nothing.
+func (c cluster) major() (int, error) {
+	if _, err := os.Lstat(c.data); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
 	b, err := os.ReadFile(filepath.Join(c.data, "PG_VERSION"))
 	if err != nil {
-		return 0
+		return 0, fmt.Errorf("read the database in %s: %w", c.data, err)
 	}
-	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	return n
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("the database in %s is damaged: its PG_VERSION says %q", c.data, b)
+	}
+	return n, nil
 }
 
 // create runs initdb beside the final place and moves the result there, so a
@@ -148,7 +160,7 @@ func (c cluster) create(ctx context.Context, bin, password string) error {
 	fresh := c.data + ".new"
 	pwfile := c.data + ".password"
 	defer os.Remove(pwfile)
-	if err := errors.Join(os.RemoveAll(fresh), os.RemoveAll(c.data), os.WriteFile(pwfile, []byte(password), 0o600)); err != nil {
+	if err := errors.Join(os.RemoveAll(fresh), os.WriteFile(pwfile, []byte(password), 0o600)); err != nil {
 		return err
 	}
 	if c.account.switched {

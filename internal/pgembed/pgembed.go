@@ -98,7 +98,11 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	if s.cluster, err = openCluster(o.Dir, account); err != nil {
 		return nil, err
 	}
-	if s.bin, err = findBinaries(ctx, o, cmp.Or(s.cluster.major(), o.Major)); err != nil {
+	existing, err := s.cluster.major()
+	if err != nil {
+		return nil, err
+	}
+	if s.bin, err = findBinaries(ctx, o, cmp.Or(existing, o.Major)); err != nil {
 		return nil, err
 	}
 	if s.password, err = readOrCreate(filepath.Join(o.Dir, "postgres-password"), rand.Text); err != nil {
@@ -107,7 +111,7 @@ func prepare(ctx context.Context, o Options) (*Server, error) {
 	if err := s.cluster.stopLeftover(ctx); err != nil {
 		return nil, err
 	}
-	if s.cluster.major() == 0 {
+	if existing == 0 {
 		if err := s.cluster.create(ctx, s.bin, s.password); err != nil {
 			return nil, err
 		}

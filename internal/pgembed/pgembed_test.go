@@ -30,6 +30,14 @@ func start(t *testing.T, dir string) *pgembed.Server {
 	return s
 }
 
+// removeClusterOf has the test take away what the link in dir leads to.
+func removeClusterOf(t *testing.T, dir string) {
+	t.Helper()
+	target, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(target)) })
+}
+
 func exec(t *testing.T, url, sql string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -55,6 +63,41 @@ func TestServer(t *testing.T) {
 
 		s = start(t, dir)
 		require.Equal(t, url, s.URL())
+		exec(t, s.URL(), `insert into kept values (1)`)
+	})
+
+	t.Run("NeverTakesADamagedClusterForNone", func(t *testing.T) {
+		t.Parallel()
+		for _, version := range []string{"", "x"} {
+			dir := dataDir(t)
+			data := filepath.Join(dir, "postgres", "data")
+			require.NoError(t, os.MkdirAll(data, 0o700))
+			precious := filepath.Join(data, "precious")
+			require.NoError(t, os.WriteFile(precious, nil, 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte(version), 0o600))
+			_, err := pgembed.Start(t.Context(), pgembed.Options{Dir: dir})
+			require.ErrorContains(t, err, "damaged")
+			require.FileExists(t, precious)
+		}
+	})
+
+	t.Run("KeepsTheDatabaseOfADirectoryThatWasMoved", func(t *testing.T) {
+		t.Parallel()
+		if os.Geteuid() != 0 {
+			t.Skip("only root needs the link")
+		}
+		parent := t.TempDir()
+		require.NoError(t, os.Chmod(parent, 0o700)) // nobody else passes
+		dir := filepath.Join(parent, "data")
+		s := start(t, dir)
+		exec(t, s.URL(), `create table kept (n int)`)
+		require.NoError(t, s.Stop())
+		removeClusterOf(t, dir)
+		require.NoError(t, os.Rename(dir, dir+".old"))
+
+		require.NoError(t, start(t, dir).Stop())
+		removeClusterOf(t, dir)
+		s = start(t, dir+".old")
 		exec(t, s.URL(), `insert into kept values (1)`)
 	})
 
