@@ -29,6 +29,12 @@ type serveCmd struct {
 	ReconcilePeriod time.Duration `env:"RECONCILE_PERIOD" default:"5m" help:"Time between reconciliations that nothing else asked for."`
 	SpoolMaxBytes   int64         `env:"SPOOL_MAX_BYTES" default:"8589934592" help:"Most bytes in the spool, when it is created."`
 	TrustProxy      bool          `env:"TRUST_PROXY" help:"Believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them."`
+	HealthWindow    time.Duration `env:"HEALTH_WINDOW" default:"1h" help:"Time that the health of conflicts looks back, a day at most."`
+	HealthDegraded  float64       `env:"HEALTH_DEGRADED" default:"0.05" help:"Share of write transactions with conflicts above which it is degraded."`
+	HealthUnhealthy float64       `env:"HEALTH_UNHEALTHY" default:"0.20" help:"Share above which it is unhealthy."`
+	HealthMinimum   int64         `env:"HEALTH_MINIMUM" default:"20" help:"Write transactions in the window below which it is always healthy."`
+	NotifyAt        float64       `env:"NOTIFY_AT" default:"0.10" help:"Share of write transactions with conflicts from which the addresses of NOTIFY_URLS are told."`
+	MetricsEntities []string      `env:"METRICS_ENTITIES" help:"Entities, separated by commas, whose states are metrics: 500 at most."`
 	SimulatedRate   float64       `name:"simulated-rate" env:"SIMHOME_RATE" default:"2" help:"Changes a second of the simulated home."`
 	SimulatedSize   int           `name:"simulated-entities" env:"SIMHOME_ENTITIES" default:"0" help:"Entities of the simulated home; 0 is a family house."`
 }
@@ -44,6 +50,10 @@ of a file that holds it:
   CONCORD_ADMIN_PASSWORD   password of the first user, admin; without it one is
                            made up and printed once
   METRICS_TOKEN            lets others than this machine read /metrics
+  NOTIFY_URLS              whom to tell of conflicts, separated by spaces: the
+                           https address of a webhook that takes Slack's messages,
+                           or a shoutrrr address (telegram://, smtp://, ntfy://,
+                           generic+https://, …)
 
 The database of the running server: concord db url`
 }
@@ -69,15 +79,19 @@ func (c *serveCmd) config() (app.Config, error) {
 		SimulatedRate: c.SimulatedRate, SimulatedEntites: c.SimulatedSize, Version: version(),
 		Logger: newLogger(os.Stderr, c.LogLevel, c.LogFormat), Announce: announce,
 	}
+	config.HealthWindow, config.HealthDegraded, config.HealthUnhealthy = c.HealthWindow, c.HealthDegraded, c.HealthUnhealthy
+	config.HealthMinimum, config.NotifyAt, config.MetricsEntities = c.HealthMinimum, c.NotifyAt, c.MetricsEntities
+	var notify string
 	for name, target := range map[string]*string{
 		"HA_TOKEN": &config.HAToken, "DATABASE_URL": &config.DatabaseURL,
-		"CONCORD_ADMIN_PASSWORD": &config.AdminPassword, "METRICS_TOKEN": &config.MetricsToken,
+		"CONCORD_ADMIN_PASSWORD": &config.AdminPassword, "METRICS_TOKEN": &config.MetricsToken, "NOTIFY_URLS": &notify,
 	} {
 		var err error
 		if *target, err = secret(name); err != nil {
 			return config, err
 		}
 	}
+	config.NotifyURLs = strings.Fields(notify)
 	return config, c.validate()
 }
 
@@ -90,6 +104,18 @@ func (c *serveCmd) validate() error {
 	} {
 		if bad {
 			return fmt.Errorf("%s: the value is too small", name)
+		}
+	}
+	for name, bad := range map[string]bool{
+		"HEALTH_WINDOW":    c.HealthWindow < time.Minute || c.HealthWindow > 24*time.Hour,
+		"HEALTH_DEGRADED":  c.HealthDegraded <= 0 || c.HealthDegraded >= 1,
+		"HEALTH_UNHEALTHY": c.HealthUnhealthy <= c.HealthDegraded || c.HealthUnhealthy >= 1,
+		"HEALTH_MINIMUM":   c.HealthMinimum < 1,
+		"NOTIFY_AT":        c.NotifyAt <= 0 || c.NotifyAt > 1,
+		"METRICS_ENTITIES": len(c.MetricsEntities) > 500,
+	} {
+		if bad {
+			return fmt.Errorf("%s: the value is out of range", name)
 		}
 	}
 	return nil

@@ -20,7 +20,9 @@ import (
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/internal/bus"
 	"github.com/concord-home/concord/internal/ingest"
+	"github.com/concord-home/concord/internal/ledger"
 	"github.com/concord-home/concord/internal/live"
+	"github.com/concord-home/concord/internal/notify"
 	"github.com/concord-home/concord/internal/pgembed"
 	"github.com/concord-home/concord/internal/postgres"
 	"github.com/concord-home/concord/internal/web"
@@ -49,6 +51,9 @@ type App struct {
 	web      *web.Server
 	http     *http.Server
 	health   *health
+	ledger   *ledger.Ledger
+	server   *serverStats
+	notifier *notify.Notifier // nil when nobody is to be told
 }
 
 // New opens everything that Run needs, and closes it again when a later step
@@ -58,9 +63,9 @@ func New(ctx context.Context, config Config) (*App, error) {
 		config: config.withDefaults(), registry: prometheus.NewRegistry(), live: live.New(), syncs: ingest.NewSyncs(),
 		homes: make(map[int64]*homeRunner),
 	}
-	a.log = a.config.Logger
+	a.log = slog.New(correlated{a.config.Logger.Handler()})
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	steps := []func(context.Context) error{a.claim, a.openDatabase, a.openSpool, a.openHomes, a.openWeb}
+	steps := []func(context.Context) error{a.claim, a.openDatabase, a.openSpool, a.openHomes, a.openWeb, a.openNotifier}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
@@ -124,7 +129,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 		return fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	a.onClose(func() error { a.db.Close(); return nil })
-	registerPool(a.registry, a.db)
+	a.openLedger(observer)
 	return os.WriteFile(databaseURLFile(a.config.DataDir), []byte(url), 0o600)
 }
 
@@ -138,9 +143,7 @@ func (a *App) openSpool(ctx context.Context) error {
 	}
 	a.onClose(a.bus.Close)
 	a.health = &health{db: a.db, bus: a.bus}
-	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "concord_spool_messages", Help: "Messages in the spool that wait to be written.",
-	}, func() float64 { return float64(a.health.SpoolPending()) }))
+	a.registerParts()
 	return nil
 }
 
@@ -150,7 +153,7 @@ func (a *App) openWeb(ctx context.Context) error {
 		return fmt.Errorf("create the first user: %w", err)
 	}
 	a.web, err = web.New(web.Options{
-		Live: a.live, Link: a, Users: a.db, Sessions: a.db, Reconciler: a, Reconnector: a, Health: a.health,
+		Live: a.live, Link: a, Users: a.db, Sessions: a.db, Reconciler: a, Reconnector: a, Health: a.health, Ledger: a.ledger,
 		Page: page.Handler(), Registerer: a.registry, Gatherer: a.registry, MetricsToken: a.config.MetricsToken,
 		Logger: a.log, Version: a.config.Version, TrustProxy: a.config.TrustProxy,
 	})
@@ -187,6 +190,7 @@ func (a *App) Run(ctx context.Context) error {
 		wg.Go(func() { h.writer.Run(work) })
 	}
 	wg.Go(func() { a.health.run(work) })
+	a.runWatchers(work, &wg)
 	a.web.Start()
 	served := make(chan error, 1)
 	go func() { served <- a.http.Serve(a.listener) }()

@@ -37,6 +37,14 @@ type Config struct {
 	SimulatedRate    float64 // changes a second of the simulated home
 	SimulatedEntites int
 
+	HealthWindow    time.Duration // that the health of conflicts looks at
+	HealthDegraded  float64       // failure rate above which it is degraded
+	HealthUnhealthy float64       // and unhealthy
+	HealthMinimum   int64         // transactions in the window below which it is always healthy
+	NotifyAt        float64       // failure rate from which people are told
+	NotifyURLs      []string      // whom to tell; they hold secrets
+	MetricsEntities []string      // entities whose states are metrics, 500 at most
+
 	Logger *slog.Logger
 	// Announce is told, once, where the page is and the first password, "" when
 	// it was given or there are users already.

@@ -14,7 +14,7 @@ import (
 type health struct {
 	db      *postgres.DB
 	bus     *bus.Bus
-	pending atomic.Int64
+	waiting atomic.Pointer[bus.Depth]
 }
 
 // Database implements [concord.Health].
@@ -24,15 +24,23 @@ func (h *health) Database() concord.PartStatus { return h.db.Status() }
 func (h *health) Spool() concord.PartStatus { return h.bus.Status() }
 
 // SpoolPending implements [concord.Health].
-func (h *health) SpoolPending() int64 { return h.pending.Load() }
+func (h *health) SpoolPending() int64 { return h.depth().Messages }
+
+// depth is what waits in the spool, as of at most a second ago.
+func (h *health) depth() bus.Depth {
+	if d := h.waiting.Load(); d != nil {
+		return *d
+	}
+	return bus.Depth{}
+}
 
 // run asks for the spool's depth every second, so that reading it is free.
 func (h *health) run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if n, err := h.bus.Pending(ctx); err == nil { // an error shows in Spool
-			h.pending.Store(n)
+		if d, err := h.bus.Depth(ctx); err == nil { // an error shows in Spool
+			h.waiting.Store(&d)
 		}
 		select {
 		case <-ctx.Done():

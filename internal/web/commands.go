@@ -34,6 +34,7 @@ func (s *Server) commands() (all map[string]server.Command, background map[strin
 		"concord/subscribe_status":   s.wsSubscribeStatus,
 		"concord/select_home":        s.wsSelectHome,
 		"concord/search":             s.wsSearch,
+		"concord/health":             s.wsHealth,
 	}
 	waiting := map[string]command{
 		"call_service":                  s.wsCallService,

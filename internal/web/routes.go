@@ -55,6 +55,8 @@ func (s *Server) routes() http.Handler {
 
 	handle("GET /health/live", quick, s.live)
 	handle("GET /health/ready", quick, s.ready)
+	handle("GET /health/serialization", quick, s.serialization)
+	handle("POST /health/serialization", quick, s.userRPC("health_serialization", s.serializationRPC))
 	handle("GET /metrics", quick, s.showMetrics)
 
 	handle("/", quick, s.page)

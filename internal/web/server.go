@@ -22,6 +22,7 @@ type Options struct {
 	Reconciler  concord.Reconciler  // nil: {"sync": true} is refused
 	Reconnector concord.Reconnector // nil: websocket_restart is refused
 	Health      concord.Health      // nil: everything counts as up
+	Ledger      concord.Ledger      // nil: /health/serialization and concord/health know nothing
 
 	Page http.Handler // the page's files and its shell; nil serves none
 
