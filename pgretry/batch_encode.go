@@ -56,6 +56,11 @@ func (e *encoded) record(t *target, types *pgtype.Map, plans []plan, i int, reco
 			return &RecordError{SQLSTATE: "22000", Column: t.columns[k].name, Message: fmt.Sprintf("column %q: %v", t.columns[k].name, err)}
 		}
 		e.spans[i*e.width+k] = s
+		if t.tested {
+			if err := t.columns[k].fault(e.get(i, k)); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

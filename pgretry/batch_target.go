@@ -1,10 +1,12 @@
 package pgretry
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -15,6 +17,7 @@ type target struct {
 	columns []column
 	key     []int // positions in columns
 	faults  []fault
+	tested  bool // NULL and length before the statement; not where a trigger may mend a record
 	sql     statements
 }
 
@@ -30,8 +33,9 @@ type column struct {
 
 // fault is a reason to refuse a record that the statement itself can test.
 type fault struct {
-	test string // SQL over the columns; true refuses
-	err  RecordError
+	test    string   // SQL over the columns; true refuses
+	columns []string // that the test reads
+	err     RecordError
 }
 
 // targetOn looks the table up, once per database.
@@ -101,7 +105,7 @@ func (t *target) match() error {
 	return nil
 }
 
-// findFaults collects the tests for NOT NULL, length, CHECK and foreign keys. A table with BEFORE ROW triggers gets
+// findFaults collects the tests for CHECK constraints and foreign keys, and whether NULL and length are tested here. A table with BEFORE ROW triggers gets
 // none: a trigger may mend what would be refused here.
 func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error {
 	var triggers bool
@@ -111,40 +115,34 @@ func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error 
 	if err != nil || triggers {
 		return err
 	}
-	for _, c := range t.columns {
-		t.faults = append(t.faults, c.faults()...)
-	}
+	t.tested = true
 	rows, err := tx.Query(ctx, constraintTests, table, t.batch.Columns)
 	if err != nil {
 		return err
 	}
-	more, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f fault, err error) {
-		err = row.Scan(&f.test, &f.err.SQLSTATE, &f.err.Constraint, &f.err.Message)
+	t.faults, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f fault, err error) {
+		err = row.Scan(&f.test, &f.columns, &f.err.SQLSTATE, &f.err.Constraint, &f.err.Message)
 		return f, err
 	})
-	t.faults = append(t.faults, more...)
 	return err
 }
 
-func (c column) faults() (faults []fault) {
-	if c.notNull {
-		faults = append(faults, fault{c.quoted + " is null", RecordError{
-			SQLSTATE: "23502", Column: c.name, Message: fmt.Sprintf("column %q must not be null", c.name),
-		}})
+// fault tells why the column refuses a value; nil if it does not.
+func (c *column) fault(value []byte, null bool) *RecordError {
+	switch {
+	case null && c.notNull:
+		return &RecordError{SQLSTATE: "23502", Column: c.name, Message: fmt.Sprintf("column %q must not be null", c.name)}
+	case c.maxLength > 0 && utf8.RuneCount(bytes.TrimRight(value, " ")) > c.maxLength:
+		return &RecordError{SQLSTATE: "22001", Column: c.name, Message: fmt.Sprintf("column %q takes %d characters", c.name, c.maxLength)}
 	}
-	if c.maxLength > 0 {
-		test := fmt.Sprintf("char_length(rtrim(%s, ' ')) > %d", c.quoted, c.maxLength)
-		faults = append(faults, fault{test, RecordError{
-			SQLSTATE: "22001", Column: c.name, Message: fmt.Sprintf("column %q takes %d characters", c.name, c.maxLength),
-		}})
-	}
-	return faults
+	return nil
 }
 
 // constraintTests gives a test per CHECK constraint over the given columns alone, and per simple foreign key to another
 // table that this role may read. The others are left to the server.
 const constraintTests = `
-	select format('not coalesce((%s), true)', pg_get_expr(conbin, conrelid)), '23514', conname::text,
+	select format('not coalesce((%s), true)', pg_get_expr(conbin, conrelid)),
+		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23514', conname::text,
 		format('violates check constraint "%s"', conname)
 	from pg_constraint
 	where conrelid = $1::text::regclass and contype = 'c' and conkey is not null
@@ -158,7 +156,7 @@ const constraintTests = `
 				from unnest(conkey, confkey) k(mine, theirs)
 				join pg_attribute a on a.attrelid = conrelid and a.attnum = mine
 				join pg_attribute r on r.attrelid = confrelid and r.attnum = theirs)),
-		'23503', conname::text, format('violates foreign key constraint "%s"', conname)
+		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23503', conname::text, format('violates foreign key constraint "%s"', conname)
 	from pg_constraint
 	where conrelid = $1::text::regclass and contype = 'f' and confmatchtype = 's' and not condeferrable
 		and confrelid <> conrelid and has_table_privilege(confrelid, 'select')
@@ -178,16 +176,15 @@ type statements struct {
 const stage = "pg_temp.pgretry_stage"
 
 func (t *target) compose() statements {
-	var names, arrays, nulls []string
-	for i, c := range t.columns {
+	var names, nulls []string
+	for _, c := range t.columns {
 		names = append(names, c.quoted)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.typeName))
 		nulls = append(nulls, fmt.Sprintf("null::%s as %s", c.typeName, c.quoted))
 	}
 	list := strings.Join(names, ", ")
 	return statements{
-		upsert: t.setSQL(list, fmt.Sprintf("unnest(%s) with ordinality as i(%s, pgretry_n)", strings.Join(arrays, ", "), list)),
-		merge:  t.setSQL(list, stage+" as i"),
+		upsert: t.setSQL(list, t.unnest(t.columns), t.unnest(t.faultColumns()), "cardinality($1)"),
+		merge:  t.setSQL(list, stage+" as i", stage+" as i", "(select count(*) from "+stage+")"),
 		create: fmt.Sprintf(`create temporary table pgretry_stage on commit drop as select %s, null::bigint as pgretry_n limit 0;
 			create temporary table pgretry_report (n bigint, created bool, sqlstate text, message text, col text, con text) on commit drop`,
 			strings.Join(nulls, ", ")),
@@ -197,31 +194,53 @@ func (t *target) compose() statements {
 	}
 }
 
-// setSQL is the statement that writes all good rows of a source at once and returns a row (n, what):
+// unnest is a source of rows from the arrays of the given columns.
+func (t *target) unnest(columns []column) string {
+	var names, arrays []string
+	for i, c := range t.columns {
+		if slices.ContainsFunc(columns, func(o column) bool { return o.name == c.name }) {
+			names = append(names, c.quoted)
+			arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.typeName))
+		}
+	}
+	return fmt.Sprintf("unnest(%s) with ordinality as i(%s, pgretry_n)", strings.Join(arrays, ", "), strings.Join(names, ", "))
+}
+
+func (t *target) faultColumns() []column {
+	return slices.DeleteFunc(slices.Clone(t.columns), func(c column) bool {
+		return !slices.ContainsFunc(t.faults, func(f fault) bool { return slices.Contains(f.columns, c.name) })
+	})
+}
+
+// setSQL is the statement that writes all good rows of a source at once and returns rows (n, what):
 //   - n = 0: what is the number of rows written; n = -1: what is the number of those created;
 //   - what > 0: row n is refused by the fault of that number, counted from 1;
 //   - what = -1 or -2: row n was created or updated. These come only if rows of a chunk fared differently.
-func (t *target) setSQL(list, source string) string {
-	good, checked := "", "select * from "+source
+//
+// The faults are looked for in a scan of their own, over as few columns as they need: that is cheaper than to keep all
+// the columns between a test and the insert.
+func (t *target) setSQL(list, source, faultSource, count string) string {
+	var good, faults, refused, number string
 	if len(t.faults) > 0 {
-		var cases strings.Builder
+		var cases, tests []string
 		for i, f := range t.faults {
-			fmt.Fprintf(&cases, " when %s then %d", f.test, i+1)
+			tests = append(tests, "("+f.test+")")
+			cases = append(cases, fmt.Sprintf("when %s then %d", f.test, i+1))
 		}
-		checked = fmt.Sprintf("select *, case%s end as pgretry_fault from %s", cases.String(), source)
-		good = "where pgretry_fault is null"
+		any := strings.Join(tests, " or ")
+		good = "where not (" + any + ")"
+		faults = fmt.Sprintf("f as materialized (select pgretry_n, case %s end as fault from %s where %s), ",
+			strings.Join(cases, " "), faultSource, any)
+		refused, number = "union all select pgretry_n, fault from f ", " + (select count(*) from f)"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "with c as materialized (%s), ", checked)
-	fmt.Fprintf(&b, "w as (insert into %s as t (%s) select %[2]s from c %s %s returning %s, t.xmax = 0 as pgretry_created), ",
-		t.batch.Table.Sanitize(), list, good, t.onConflict(), t.keyList("t."))
-	b.WriteString("s as (select count(*) as n, count(*) filter (where pgretry_created) as created from w) ")
-	b.WriteString("select 0::bigint, n from s union all select -1, created from s ")
-	if good != "" {
-		b.WriteString("union all select pgretry_n, pgretry_fault from c where pgretry_fault is not null ")
-	}
-	fmt.Fprintf(&b, `union all select pgretry_n, case when pgretry_created then -1 else -2 end from c join w using (%s)
-		where (select created > 0 and created < n or n < (select count(*) from c %s) from s)`, t.keyList(""), good)
+	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %s, t.xmax = 0 as created), ",
+		t.batch.Table.Sanitize(), list, source, good, t.onConflict(), t.keyList("t."))
+	b.WriteString(faults)
+	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where created) as c from w) ")
+	b.WriteString("select 0::bigint, n from s union all select -1, c from s " + refused)
+	fmt.Fprintf(&b, `union all select pgretry_n, case when created then -1 else -2 end from %s join w using (%s)
+		where (select c > 0 and c < n or n%s < %s from s)`, source, t.keyList(""), number, count)
 	return b.String()
 }
 

@@ -27,6 +27,7 @@ import (
 
 type options struct {
 	url, workload, strategy, workers string
+	records                          string
 	length                           time.Duration
 	rounds                           int
 	batch, onlyTx                    bool
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.workload, "workload", "", "only workloads whose name contains this")
 	flag.StringVar(&o.strategy, "strategy", "", "only strategies whose name contains this")
 	flag.StringVar(&o.workers, "workers", "2,10,50,100", "numbers of workers")
+	flag.StringVar(&o.records, "records", "500,1000,5000,10000,100000", "sizes of a batch")
 	flag.DurationVar(&o.length, "length", 4*time.Second, "length of one cell")
 	flag.IntVar(&o.rounds, "rounds", 1, "measure each cell so often, strategies in turn, and report the median")
 	flag.BoolVar(&o.batch, "batch", false, "only the batch upsert")
@@ -195,7 +197,7 @@ func numbers(list string) (out []int, err error) {
 	for s := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil {
-			return nil, fmt.Errorf("workers: %w", err)
+			return nil, fmt.Errorf("list of numbers: %w", err)
 		}
 		out = append(out, n)
 	}
