@@ -16,6 +16,9 @@ const (
 	// BatchSnapshot holds everything the home has at one point of the stream. A
 	// large one comes in parts, one after the other; the last has Last set.
 	BatchSnapshot
+	// BatchStates holds the states that the home has when a connection opens,
+	// before anything that happens on it.
+	BatchStates
 )
 
 // Batch is what one connection to a home said, as it waits to be written.

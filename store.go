@@ -20,6 +20,13 @@ type Store interface {
 	// that is already at or behind a change's position is left alone. Records that
 	// can never be written go to quarantine.
 	WriteEvents(ctx context.Context, home int64, records []Record, seq uint64) (EventCounts, error)
+	// OpenConnection notes that a new connection to the home begins at seq: what
+	// the home did since its last change that is written may have been missed.
+	OpenConnection(ctx context.Context, home int64, seq uint64) error
+	// WriteStates applies the states that the home has when a connection opens. Each
+	// that differs from its row becomes history, and what the entity did between is
+	// to be asked of the home.
+	WriteStates(ctx context.Context, home int64, records []Record, seq uint64) (EventCounts, error)
 	// SetSpoolPosition moves the position without writing rows.
 	SetSpoolPosition(ctx context.Context, home int64, seq uint64) error
 	// SyncStage makes the rows of one stage equal to the snapshot.
@@ -35,7 +42,16 @@ type EventCounts struct {
 	Applied int // rows written or removed
 	Stale   int // the row was as new or newer
 	Failed  int // in quarantine
+	Stored  int // history rows
 	Skipped bool
+}
+
+// Add adds the counts of another batch.
+func (c *EventCounts) Add(o EventCounts) {
+	c.Applied += o.Applied
+	c.Stale += o.Stale
+	c.Failed += o.Failed
+	c.Stored += o.Stored
 }
 
 // BadRecord is a record in quarantine.

@@ -10,10 +10,10 @@ import (
 )
 
 // prefetch bounds the messages that wait in memory.
-const prefetch = 256
+const prefetch = 64
 
 type reader struct {
-	messages chan jetstream.Msg
+	messages chan concord.Spooled // decoded beside the caller's work
 	consume  jetstream.ConsumeContext
 	stopped  chan struct{}
 	held     *concord.Spooled // read, but too many for the last call
@@ -34,10 +34,10 @@ func (b *Bus) Consume(ctx context.Context, home int64, after uint64) (concord.Sp
 	if err != nil {
 		return nil, fmt.Errorf("read spool: %w", err)
 	}
-	r := &reader{messages: make(chan jetstream.Msg, prefetch), stopped: make(chan struct{})}
+	r := &reader{messages: make(chan concord.Spooled, prefetch), stopped: make(chan struct{})}
 	r.consume, err = consumer.Consume(func(m jetstream.Msg) {
 		select {
-		case r.messages <- m:
+		case r.messages <- decodeMessage(m):
 		case <-r.stopped:
 		}
 	}, jetstream.PullMaxMessages(prefetch))
@@ -55,14 +55,13 @@ func (r *reader) Next(ctx context.Context, max int) ([]concord.Spooled, error) {
 		batches, records, r.held = append(batches, *r.held), len(r.held.Records), nil
 	}
 	for {
-		m := r.receive(ctx, len(batches) == 0)
-		if m == nil {
+		s, ok := r.receive(ctx, len(batches) == 0)
+		if !ok {
 			if len(batches) == 0 {
 				return nil, ctx.Err()
 			}
 			return batches, nil
 		}
-		s := decodeMessage(m)
 		if len(batches) > 0 && records+len(s.Records) > max {
 			r.held = &s
 			return batches, nil
@@ -72,22 +71,22 @@ func (r *reader) Next(ctx context.Context, max int) ([]concord.Spooled, error) {
 	}
 }
 
-// receive returns the next message; nil when ctx ended or, unless it shall
+// receive returns the next message; false when ctx ended or, unless it shall
 // wait, when none is there.
-func (r *reader) receive(ctx context.Context, wait bool) jetstream.Msg {
+func (r *reader) receive(ctx context.Context, wait bool) (concord.Spooled, bool) {
 	if wait {
 		select {
-		case m := <-r.messages:
-			return m
+		case s := <-r.messages:
+			return s, true
 		case <-ctx.Done():
-			return nil
+			return concord.Spooled{}, false
 		}
 	}
 	select {
-	case m := <-r.messages:
-		return m
+	case s := <-r.messages:
+		return s, true
 	default:
-		return nil
+		return concord.Spooled{}, false
 	}
 }
 

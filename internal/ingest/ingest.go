@@ -123,11 +123,8 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 	}
 	for i := range batches {
 		b := &batches[i]
-		if b.Err == nil && b.Kind == concord.BatchSnapshot {
-			if err := flush(); err != nil {
-				return err
-			}
-			if err := w.addSnapshot(ctx, b); err != nil {
+		if b.Err == nil && b.Kind != concord.BatchEvents {
+			if err := errors.Join(flush(), w.writeOther(ctx, b)); err != nil {
 				return err
 			}
 			continue
@@ -140,6 +137,31 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 		events, seq = append(events, b.Records...), b.Seq
 	}
 	return flush()
+}
+
+// writeOther takes what stands alone between events.
+func (w *Writer) writeOther(ctx context.Context, b *concord.Spooled) error {
+	switch b.Kind {
+	case concord.BatchSnapshot:
+		return w.addSnapshot(ctx, b)
+	case concord.BatchStates:
+		return w.commit(ctx, "write the states of a new connection", b.Seq, func() error {
+			_, err := w.Store.WriteStates(ctx, w.Home, b.Records, b.Seq)
+			return err
+		})
+	case concord.BatchOpened:
+		return w.commit(ctx, "note a new connection", b.Seq, func() error { return w.Store.OpenConnection(ctx, w.Home, b.Seq) })
+	}
+	return w.commit(ctx, "pass over a message", b.Seq, func() error { return w.Store.SetSpoolPosition(ctx, w.Home, b.Seq) })
+}
+
+// commit runs fn until it moved the position to seq.
+func (w *Writer) commit(ctx context.Context, action string, seq uint64, fn func() error) error {
+	err := w.retry(ctx, action, fn)
+	if err == nil {
+		w.committed = seq
+	}
+	return err
 }
 
 func (w *Writer) writeEvents(ctx context.Context, events []concord.Record, seq uint64) error {

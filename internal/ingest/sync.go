@@ -41,13 +41,7 @@ func (w *Writer) addSnapshot(ctx context.Context, b *concord.Spooled) error {
 }
 
 func (w *Writer) skip(ctx context.Context, seq uint64) error {
-	return w.retry(ctx, "skip an incomplete snapshot", func() error {
-		err := w.Store.SetSpoolPosition(ctx, w.Home, seq)
-		if err == nil {
-			w.committed = seq
-		}
-		return err
-	})
+	return w.commit(ctx, "skip an incomplete snapshot", seq, func() error { return w.Store.SetSpoolPosition(ctx, w.Home, seq) })
 }
 
 func merge(all, part *concord.RegistryParts) {

@@ -82,8 +82,12 @@ func New(o Options) (*Owner, error) {
 	log := o.Logger.With("home", o.Home.ID)
 	owner := &Owner{
 		home: o.Home, feed: o.Feed, log: log, metrics: o.Metrics, period: o.Period,
-		table: newTable(), queue: newQueue(o.Home.ID, o.Spool, log, o.Metrics), syncs: newSyncRequests(),
+		table: newTable(), syncs: newSyncRequests(),
 	}
+	owner.queue = newQueue(o.Home.ID, o.Spool, log, o.Metrics, func() []concord.Record {
+		states, _ := owner.table.all()
+		return records(states)
+	})
 	var err error
 	owner.client, err = hass.NewClient(hass.Options{
 		URL: o.Home.URL, Token: o.Token, Logger: log,
@@ -165,6 +169,7 @@ func (o *Owner) entitiesChanged(e hass.Event) {
 	o.metrics.events.Add(float64(len(update.changes)))
 	if e.First {
 		o.feed.Replace(o.home.ID, update.all)
+		o.queue.states(e.Position.Connection, update.all)
 		o.syncs.ask("connect", "background_sync", nil)
 	} else {
 		o.feed.Apply(o.home.ID, update.changes)

@@ -26,6 +26,7 @@ const (
 var (
 	errConnectionGone = errors.New("the connection that the snapshot came from is gone")
 	errStopped        = errors.New("the link is stopped")
+	errOverflow       = errors.New("the spool takes no messages")
 )
 
 // queue hands what the home said to the spool, in order, on a goroutine of its
@@ -36,6 +37,7 @@ type queue struct {
 	spool   concord.Spool
 	log     *slog.Logger
 	metrics *Metrics
+	current func() []concord.Record // the states that the home has now
 
 	mu      sync.Mutex
 	items   []item
@@ -46,20 +48,28 @@ type queue struct {
 	connection int64
 }
 
-// item is one step: a new connection, records, or a snapshot.
+// item is one step: a new connection, the states at its beginning, records, or
+// a snapshot.
 type item struct {
 	connection int64
 	open       bool
+	states     func() []concord.Record
 	records    []concord.Record
 	snapshot   *concord.Batch
 	reply      func(seq uint64, err error)
 }
 
-func newQueue(home int64, spool concord.Spool, log *slog.Logger, m *Metrics) *queue {
-	return &queue{home: home, spool: spool, log: log, metrics: m, wake: make(chan struct{}, 1)}
+func newQueue(home int64, spool concord.Spool, log *slog.Logger, m *Metrics, current func() []concord.Record) *queue {
+	return &queue{home: home, spool: spool, log: log, metrics: m, current: current, wake: make(chan struct{}, 1)}
 }
 
 func (q *queue) open(connection int64) { q.push(item{connection: connection, open: true}) }
+
+// states passes on what the home has when a connection opens.
+func (q *queue) states(connection int64, states []*concord.State) {
+	all := records(states)
+	q.push(item{connection: connection, states: func() []concord.Record { return all }})
+}
 
 func (q *queue) records(connection int64, records []concord.Record) {
 	if len(records) > 0 {
@@ -97,18 +107,21 @@ func (q *queue) push(i item) {
 	}
 }
 
-// overflow drops the waiting records. The rows are made good by the snapshot
-// that follows the next successful publish; the history has a gap.
+// overflow drops the waiting records. As after a lost connection, the states
+// of that moment follow and the home's own history is asked for the rest.
 func (q *queue) overflow() {
 	kept := q.items[:0]
+	connection := q.connection
 	for _, i := range q.items {
-		if i.records == nil {
-			kept = append(kept, i)
+		connection = max(connection, i.connection)
+		if i.snapshot != nil {
+			i.reply(0, errOverflow)
 		}
 	}
 	q.metrics.dropped.Add(float64(q.waiting))
-	q.log.Error("the spool takes no messages: waiting changes are dropped", "records", q.waiting)
-	q.items, q.waiting = kept, 0
+	q.log.Error("the spool takes no messages: waiting changes are dropped and will be asked of the home again", "records", q.waiting)
+	q.items = append(kept, item{connection: connection, open: true}, item{connection: connection, states: q.current})
+	q.waiting = 0
 }
 
 func (q *queue) take() (item, bool) {
@@ -164,6 +177,8 @@ func (q *queue) handle(ctx context.Context, i item) (uint64, error) {
 		return seq, err
 	case i.connection != q.connection:
 		return 0, errConnectionGone
+	case i.states != nil:
+		return q.publish(ctx, &concord.Batch{Kind: concord.BatchStates, HomeID: q.home, Epoch: q.epoch, Records: i.states()})
 	case i.snapshot != nil:
 		i.snapshot.Epoch = q.epoch
 		return q.publish(ctx, i.snapshot)

@@ -16,24 +16,36 @@ import (
 
 // SpoolPosition implements [concord.Store].
 func (db *DB) SpoolPosition(ctx context.Context, home int64) (uint64, error) {
-	position, err := spoolPosition(ctx, db.pool, home)
+	position, err := positionOf(ctx, db.pool, home)
 	if err != nil {
 		return 0, classify(err)
 	}
-	return position, nil
+	return position.seq, nil
 }
 
 type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-func spoolPosition(ctx context.Context, q querier, home int64) (uint64, error) {
+// position is how far a home is written.
+type position struct {
+	seq   uint64
+	clock homeClock
+}
+
+func positionOf(ctx context.Context, q querier, home int64) (position, error) {
+	var p position
 	var seq int64
-	err := q.QueryRow(ctx, `select seq from spool_position where home_id = $1`, home).Scan(&seq)
+	var at *time.Time
+	err := q.QueryRow(ctx, `select seq, clock_epoch, clock_time from spool_position where home_id = $1`, home).Scan(&seq, &p.clock.epoch, &at)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, nil
+		return p, nil
 	}
-	return uint64(seq), err //nolint:gosec // written by setPosition
+	p.seq = uint64(seq) //nolint:gosec // written by setPosition
+	if at != nil {
+		p.clock.time = *at
+	}
+	return p, err
 }
 
 // SetSpoolPosition implements [concord.Store].
@@ -52,16 +64,34 @@ func setPosition(ctx context.Context, tx pgx.Tx, home int64, seq uint64) error {
 	return err
 }
 
-// WriteEvents implements [concord.Store]. All good records go in one
-// statement; when PostgreSQL refuses it for a reason that lies in the data, the
+func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, seq uint64, c homeClock) error {
+	if c.time.IsZero() {
+		return setPosition(ctx, tx, home, seq)
+	}
+	_, err := tx.Exec(ctx, `
+		insert into spool_position as p (home_id, seq, clock_epoch, clock_time)
+		values ($1, $2, $3, $4)
+		on conflict (home_id) do update
+		set seq = excluded.seq, updated_at = now(), clock_epoch = excluded.clock_epoch, clock_time = excluded.clock_time
+		where p.seq < excluded.seq`, home, int64(seq), c.epoch, c.time) //nolint:gosec // as above
+	return err
+}
+
+// WriteEvents implements [concord.Store]. All good records go in a few
+// statements; when PostgreSQL refuses one for a reason that lies in the data, the
 // transaction runs again with a savepoint a record, so that only the bad ones
 // are left out. When conflicts outlive the first attempts the batch is halved:
 // a transaction of one row holds no lock that another could wait for, so even a
 // storm of deadlocks lets it through.
 func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Record, seq uint64) (concord.EventCounts, error) {
 	good, bad := sift(records)
-	w := eventsWrite{db: db, home: home, seq: seq, bad: bad}
-	return w.write(ctx, good, true)
+	w := eventsWrite{db: db, home: home, seq: seq, bad: bad, records: good, past: db.past(home)}
+	if err := w.past.load(ctx, db, home); err != nil {
+		return concord.EventCounts{}, classify(err)
+	}
+	w.rows, w.index = w.past.historyOf(good)
+	db.ensurePartitions(ctx, w.rows.updated)
+	return w.write(ctx, 0, len(good), true)
 }
 
 // splitAfter is how many attempts several rows get together.
@@ -76,49 +106,60 @@ func attempts(n int) []pgretry.Option {
 }
 
 type eventsWrite struct {
-	db   *DB
-	home int64
-	seq  uint64
-	bad  []concord.BadRecord
+	db      *DB
+	home    int64
+	seq     uint64
+	bad     []concord.BadRecord
+	records []concord.Record
+	rows    *historyRows
+	index   []int // of each record in rows; -1 for none
+	past    *pastHome
+	states  bool // records are states that the home has, not changes
 }
 
-// write commits records. The final part takes the bad records and the position
-// along; parts before it may be written again after a crash, which the guard of
-// the rows makes harmless.
-func (w *eventsWrite) write(ctx context.Context, records []concord.Record, final bool) (concord.EventCounts, error) {
-	counts, err := w.transact(ctx, records, final, applyRecords)
+// write commits records [from, to). The final part takes the bad records and
+// the position along; parts before it may be written again after a crash, which
+// the guard of the rows and the identity of changes make harmless.
+func (w *eventsWrite) write(ctx context.Context, from, to int, final bool) (concord.EventCounts, error) {
+	together := w.applyTogether
+	if w.states {
+		together = w.applyStates
+	}
+	counts, err := w.transact(ctx, from, to, final, together)
 	if refusesData(err) {
-		counts, err = w.transact(ctx, records, final, applyOneByOne)
+		counts, err = w.transact(ctx, from, to, final, oneByOne(w, together))
 	}
-	if concord.ErrorCode(err) != concord.CodeConflict || len(records) < 2 {
+	if concord.ErrorCode(err) != concord.CodeConflict || to-from < 2 {
 		return counts, err
 	}
-	half := len(records) / 2
-	if counts, err = w.write(ctx, records[:half], false); err != nil {
+	half := from + (to-from)/2
+	if counts, err = w.write(ctx, from, half, false); err != nil {
 		return counts, err
 	}
-	rest, err := w.write(ctx, records[half:], final)
-	rest.Applied += counts.Applied
-	rest.Stale += counts.Stale
-	rest.Failed += counts.Failed
+	rest, err := w.write(ctx, half, to, final)
+	rest.Add(counts)
 	return rest, err
 }
 
-type applyFunc func(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record) (concord.EventCounts, error)
+type applyFunc func(ctx context.Context, tx pgx.Tx, from, to int) (counts concord.EventCounts, remember func(), err error)
 
-func (w *eventsWrite) transact(ctx context.Context, records []concord.Record, final bool, apply applyFunc) (concord.EventCounts, error) {
+func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, apply applyFunc) (concord.EventCounts, error) {
 	var counts concord.EventCounts
+	remember := func() {}
 	err := w.db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
-		counts = concord.EventCounts{}
-		position, err := spoolPosition(ctx, tx, w.home)
+		counts, remember = concord.EventCounts{}, func() {}
+		at, err := positionOf(ctx, tx, w.home)
 		if err != nil {
 			return err
 		}
-		if position >= w.seq { // another instance, or an earlier try whose answer was lost
+		if at.seq >= w.seq { // another instance, or an earlier try whose answer was lost
 			counts.Skipped = true
 			return nil
 		}
-		if counts, err = apply(ctx, tx, w.home, records); err != nil || !final {
+		if !w.states {
+			at.clock.follow(w.rows)
+		}
+		if counts, remember, err = apply(ctx, tx, from, to); err != nil || !final {
 			return err
 		}
 		for _, b := range w.bad {
@@ -127,9 +168,93 @@ func (w *eventsWrite) transact(ctx context.Context, records []concord.Record, fi
 			}
 		}
 		counts.Failed += len(w.bad)
-		return setPosition(ctx, tx, w.home, w.seq)
-	}, attempts(len(records))...)
+		return setPositionAndClock(ctx, tx, w.home, w.seq, at.clock)
+	}, attempts(to-from)...)
+	if err == nil {
+		remember()
+	}
 	return counts, err
+}
+
+// rowsOf returns the history rows of records [from, to).
+func (w *eventsWrite) rowsOf(from, to int) *historyRows {
+	first, last := -1, -1
+	for i := from; i < to; i++ {
+		if w.index[i] < 0 {
+			continue
+		}
+		if first < 0 {
+			first = w.index[i]
+		}
+		last = w.index[i]
+	}
+	if first < 0 {
+		return &historyRows{}
+	}
+	return w.rows.part(first, last+1)
+}
+
+func (w *eventsWrite) applyTogether(ctx context.Context, tx pgx.Tx, from, to int) (concord.EventCounts, func(), error) {
+	counts, err := applyRecords(ctx, tx, w.home, w.records[from:to])
+	if err != nil {
+		return counts, nil, err
+	}
+	stored, remember, err := w.past.insertHistory(ctx, tx, w.home, w.rowsOf(from, to), sourceLive)
+	counts.Stored = stored
+	return counts, remember, err
+}
+
+// applyStates stores the states that the database has not seen, and notes what
+// was missed before them.
+func (w *eventsWrite) applyStates(ctx context.Context, tx pgx.Tx, from, to int) (concord.EventCounts, func(), error) {
+	m := &missedWrite{db: w.db, home: w.home, past: w.past}
+	remember, err := m.write(ctx, tx, w.records[from:to])
+	if err != nil {
+		return concord.EventCounts{}, nil, err
+	}
+	var c concord.StageCounts
+	if err := syncStates(ctx, tx, w.home, w.records[from:to], &c); err != nil {
+		return concord.EventCounts{}, nil, err
+	}
+	return concord.EventCounts{Applied: c.Created + c.Updated, Stale: c.Unchanged}, remember, nil
+}
+
+func oneByOne(w *eventsWrite, apply applyFunc) applyFunc {
+	return func(ctx context.Context, tx pgx.Tx, from, to int) (concord.EventCounts, func(), error) {
+		return w.applyOneByOne(ctx, tx, from, to, apply)
+	}
+}
+
+// applyOneByOne is the slow way for data that PostgreSQL refused and
+// [whyBad] did not foresee. A savepoint isolates the refused record; a conflict
+// is not cured by one and goes up.
+func (w *eventsWrite) applyOneByOne(ctx context.Context, tx pgx.Tx, from, to int, apply applyFunc) (concord.EventCounts, func(), error) {
+	var total concord.EventCounts
+	var commits []func()
+	for i := from; i < to; i++ {
+		var counts concord.EventCounts
+		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
+			var remember func()
+			if counts, remember, err = apply(ctx, tx, i, i+1); err == nil {
+				commits = append(commits, remember)
+			}
+			return err
+		})
+		if refusesData(err) {
+			pgErr, _ := errors.AsType[*pgconn.PgError](err)
+			err = quarantine(ctx, tx, w.home, badRecord(w.records[i], pgErr.Message, pgErr.Code))
+			counts = concord.EventCounts{Failed: 1}
+		}
+		if err != nil {
+			return total, nil, err
+		}
+		total.Add(counts)
+	}
+	return total, func() {
+		for _, remember := range commits {
+			remember()
+		}
+	}, nil
 }
 
 // sift separates the records that can never be written.
@@ -204,24 +329,28 @@ func (c *columns) append(s *concord.State) {
 	c.seqs = append(c.seqs, s.Position.Seq)
 }
 
+// UpsertStatesSQL brings rows up to date that are older than what is given.
+// Benchmarks run it by hand, as [InsertHistorySQL].
+const UpsertStatesSQL = `
+	insert into entity_state as s
+	       (home_id, entity_id, state, attributes, last_changed, last_updated, context_id, epoch, seq)
+	select $1, e.*
+	from unnest($2::text[], $3::text[], $4::jsonb[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bigint[], $9::bigint[])
+	  as e (entity_id, state, attributes, last_changed, last_updated, context_id, epoch, seq)
+	order by e.entity_id
+	on conflict (home_id, entity_id) do update
+	set state = excluded.state, attributes = excluded.attributes, last_changed = excluded.last_changed,
+	    last_updated = excluded.last_updated, context_id = excluded.context_id,
+	    epoch = excluded.epoch, seq = excluded.seq
+	where (s.epoch, s.seq) < (excluded.epoch, excluded.seq)`
+
 // upsertStates writes the rows that are older than what is given, ordered by
 // entity id so that two writers take the locks in the same order.
 func upsertStates(ctx context.Context, tx pgx.Tx, home int64, c *columns) (int, error) {
 	if len(c.ids) == 0 {
 		return 0, nil
 	}
-	tag, err := tx.Exec(ctx, `
-		insert into entity_state as s
-		       (home_id, entity_id, state, attributes, last_changed, last_updated, context_id, epoch, seq)
-		select $1, e.*
-		from unnest($2::text[], $3::text[], $4::jsonb[], $5::timestamptz[], $6::timestamptz[], $7::text[], $8::bigint[], $9::bigint[])
-		  as e (entity_id, state, attributes, last_changed, last_updated, context_id, epoch, seq)
-		order by e.entity_id
-		on conflict (home_id, entity_id) do update
-		set state = excluded.state, attributes = excluded.attributes, last_changed = excluded.last_changed,
-		    last_updated = excluded.last_updated, context_id = excluded.context_id,
-		    epoch = excluded.epoch, seq = excluded.seq
-		where (s.epoch, s.seq) < (excluded.epoch, excluded.seq)`,
+	tag, err := tx.Exec(ctx, UpsertStatesSQL,
 		home, c.ids, c.states, c.attributes, c.changed, c.updated, c.contexts, c.epochs, c.seqs)
 	return int(tag.RowsAffected()), err
 }
@@ -240,32 +369,6 @@ func deleteStates(ctx context.Context, tx pgx.Tx, home int64, removed []concord.
 		where s.home_id = $1 and s.entity_id = e.entity_id and (s.epoch, s.seq) < (e.epoch, e.seq)`,
 		home, c.ids, c.epochs, c.seqs)
 	return int(tag.RowsAffected()), err
-}
-
-// applyOneByOne is the slow way for data that PostgreSQL refused and
-// [whyBad] did not foresee. A savepoint isolates the refused record; a conflict
-// is not cured by one and goes up.
-func applyOneByOne(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record) (concord.EventCounts, error) {
-	var total concord.EventCounts
-	for _, r := range records {
-		var counts concord.EventCounts
-		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
-			counts, err = applyRecords(ctx, tx, home, []concord.Record{r})
-			return err
-		})
-		if refusesData(err) {
-			pgErr, _ := errors.AsType[*pgconn.PgError](err)
-			err = quarantine(ctx, tx, home, badRecord(r, pgErr.Message, pgErr.Code))
-			counts = concord.EventCounts{Failed: 1}
-		}
-		if err != nil {
-			return total, err
-		}
-		total.Applied += counts.Applied
-		total.Stale += counts.Stale
-		total.Failed += counts.Failed
-	}
-	return total, nil
 }
 
 // badRecord keeps a record as text that a person can read and a program can

@@ -51,6 +51,7 @@ type Options struct {
 	Chunk           int    // records per statement of a reconciliation; 0 means 100
 	Commit          int    // records per transaction of a reconciliation; 0 means 500
 	Wait            time.Duration
+	HistoryDays     int              // days that raw history and 5-minute statistics are kept; 0 means 10
 	Retry           []pgretry.Option // added to every transaction
 	Logger          *slog.Logger
 }
@@ -69,6 +70,10 @@ type DB struct {
 
 	mu     sync.Mutex
 	status concord.PartStatus
+
+	pastMu sync.Mutex
+	pasts  map[int64]*pastHome
+	days   partitionDays
 }
 
 // Open connects, brings the schema up to date and watches the connection. It
@@ -88,7 +93,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	db := &DB{
 		pool: pool, log: o.Logger, retry: pgretry.New(o.Retry...),
 		chunk: orDefault(o.Chunk, defaultChunk), commit: orDefault(o.Commit, defaultCommit),
-		status: concord.PartStatus{Up: true, Since: time.Now()},
+		status: concord.PartStatus{Up: true, Since: time.Now()}, pasts: make(map[int64]*pastHome),
+		days: newPartitionDays(o.HistoryDays),
 	}
 	if err := db.awaitAndMigrate(ctx, o.Wait); err != nil {
 		pool.Close()

@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/concord-home/concord"
 )
@@ -89,6 +91,16 @@ func (r *stageRun) entities(ctx context.Context) error {
 	if err := r.syncTable(ctx, entityTable, rows); err != nil {
 		return err
 	}
+	if err := r.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ *concord.StageCounts) error {
+		return syncKeys(ctx, tx, r.snapshot.HomeID, registry)
+	}); err != nil {
+		return err
+	}
+	r.past = &missedWrite{db: r.db, home: r.snapshot.HomeID, past: r.db.past(r.snapshot.HomeID)}
+	r.past.past.forgetKeys()
+	if err := r.past.past.load(ctx, r.db, r.snapshot.HomeID); err != nil {
+		return classify(err)
+	}
 	return r.states(ctx)
 }
 
@@ -120,19 +132,31 @@ func (r *stageRun) states(ctx context.Context) error {
 	}
 	ids = slices.DeleteFunc(ids, badText)
 	return r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error {
-		tag, err := tx.Exec(ctx, `
+		rows, err := tx.Query(ctx, `
 			delete from entity_state
-			where home_id = $1 and entity_id <> all($2::text[]) and (epoch, seq) < ($3, $4)`,
+			where home_id = $1 and entity_id <> all($2::text[]) and (epoch, seq) < ($3, $4)
+			returning entity_id, last_updated`,
 			r.snapshot.HomeID, ids, r.snapshot.Position.Epoch, r.snapshot.Position.Seq)
-		c.Deleted = int(tag.RowsAffected())
-		return err
+		if err != nil {
+			return err
+		}
+		gone, err := pgx.CollectRows(rows, pgx.RowToStructByPos[goneEntity])
+		if err != nil {
+			return err
+		}
+		c.Deleted = len(gone)
+		return r.past.writeGone(ctx, tx, gone)
 	})
 }
 
 // statesBatch commits a batch, and its halves when conflicts outlive the first
-// attempts: see [DB.WriteEvents].
+// attempts, or PostgreSQL refuses a record: see [DB.WriteEvents].
 func (r *stageRun) statesBatch(ctx context.Context, batch []concord.Record) error {
-	err := r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error {
+	remember := func() {}
+	err := r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) (err error) {
+		if remember, err = r.past.write(ctx, tx, batch); err != nil {
+			return err
+		}
 		for chunk := range slices.Chunk(batch, r.db.chunk) {
 			if err := syncStates(ctx, tx, r.snapshot.HomeID, chunk, c); err != nil {
 				return err
@@ -140,25 +164,28 @@ func (r *stageRun) statesBatch(ctx context.Context, batch []concord.Record) erro
 		}
 		return nil
 	}, attempts(len(batch))...)
-	if concord.ErrorCode(err) == concord.CodeConflict && len(batch) > 1 {
+	if err == nil {
+		remember()
+		return nil
+	}
+	if len(batch) > 1 && (concord.ErrorCode(err) == concord.CodeConflict || refusesData(err)) {
 		half := len(batch) / 2
 		if err := r.statesBatch(ctx, batch[:half]); err != nil {
 			return err
 		}
 		return r.statesBatch(ctx, batch[half:])
 	}
-	if !refusesData(err) {
-		return err
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && refusesData(err) {
+		r.counts.Failed++
+		return r.db.Quarantine(ctx, r.snapshot.HomeID, badRecord(batch[0], pgErr.Message, pgErr.Code))
 	}
-	return r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error {
-		counts, err := applyOneByOne(ctx, tx, r.snapshot.HomeID, batch)
-		c.Updated, c.Unchanged, c.Failed = counts.Applied, counts.Stale, counts.Failed
-		return err
-	})
+	return err
 }
 
 // syncStates writes the rows that differ from the snapshot and are older, and
-// only those: rows that are equal are read, not locked.
+// only those: rows that are equal are read, not locked. OFFSET 0 keeps the
+// planner from reading all rows of the home for each chunk, which it does while
+// the table has no statistics: 30 ms instead of 1 ms with 10,000 entities.
 func syncStates(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record, counts *concord.StageCounts) error {
 	var c columns
 	for _, rec := range records {
@@ -175,7 +202,9 @@ func syncStates(ctx context.Context, tx pgx.Tx, home int64, records []concord.Re
 			       (home_id, entity_id, state, attributes, last_changed, last_updated, context_id, epoch, seq)
 			select $1, g.*
 			from given g
-			left join entity_state o on o.home_id = $1 and o.entity_id = g.entity_id
+			left join lateral (
+				select * from entity_state o where o.home_id = $1 and o.entity_id = g.entity_id offset 0
+			) o on true
 			where o.entity_id is null
 			   or (o.epoch, o.seq) < (g.epoch, g.seq)
 			      and (o.state, o.attributes, o.last_changed, o.last_updated) is distinct from

@@ -71,7 +71,7 @@ func TestWriteEvents(t *testing.T) {
 		b := setup(t)
 		counts, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{record("a.a", "1", 5, 1), record("a.b", "1", 5, 2), record("a.a", "2", 5, 3)}, 100)
 		require.NoError(t, err)
-		require.Equal(t, concord.EventCounts{Applied: 2}, counts)
+		require.Equal(t, concord.EventCounts{Applied: 2, Stored: 2}, counts)
 		require.Equal(t, "2", b.state(t, "a.a"))
 		position, err := b.db.SpoolPosition(t.Context(), b.home)
 		require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestWriteEvents(t *testing.T) {
 		}
 		counts, err := b.db.WriteEvents(t.Context(), b.home, records, 100)
 		require.NoError(t, err)
-		require.Equal(t, concord.EventCounts{Applied: 3, Failed: 7}, counts)
+		require.Equal(t, concord.EventCounts{Applied: 3, Failed: 7, Stored: 3}, counts)
 		require.Equal(t, 7, b.quarantined(t))
 		require.Equal(t, "1", b.state(t, "a.good"))
 		require.Equal(t, "1", b.state(t, "a.escaped"))

@@ -52,6 +52,7 @@ type stageRun struct {
 	db       *DB
 	snapshot *concord.Snapshot
 	counts   concord.StageCounts
+	past     *missedWrite // in the stage of the entities
 }
 
 // transact runs one transaction of the stage and adds its counts after the
@@ -122,7 +123,9 @@ func (t table) upsertSQL() string {
 			insert into ` + t.name + ` as s (home_id, ` + t.id + `, ` + t.list("") + `)
 			select $1, g.` + t.id + `, ` + t.list("g.") + `
 			from given g
-			left join ` + t.name + ` o on o.home_id = $1 and o.` + t.id + ` = g.` + t.id + `
+			left join lateral (
+				select * from ` + t.name + ` o where o.home_id = $1 and o.` + t.id + ` = g.` + t.id + ` offset 0
+			) o on true
 			where o.` + t.id + ` is null or (` + t.list("o.") + `) is distinct from (` + t.list("g.") + `)
 			order by g.` + t.id + `
 			on conflict (home_id, ` + t.id + `) do update set ` + t.set() + `

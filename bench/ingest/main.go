@@ -1,0 +1,108 @@
+// Command ingest measures the way of a state change from a home to its
+// committed rows: home → link → spool (fsync) → writer → PostgreSQL (fsync).
+// Everything but PostgreSQL runs in one process. It prints how many changes a
+// second are sustained with a flat lag, beside what plain pgx reaches with the
+// same statements; how long a change takes at 100 and 2,000 a second; and what
+// each stage costs alone. With -json it prints JSON.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+// What must be reached.
+const (
+	limitSustained = 30_000.0
+	limitOfRaw     = 0.6
+	limitP99Slow   = 50.0
+	limitP99Fast   = 250.0
+)
+
+type report struct {
+	Entities  int       `json:"entities"`
+	Sustained sustained `json:"sustained"`
+	RawPgx    float64   `json:"raw_pgx_per_second"`
+	OfRaw     float64   `json:"share_of_raw"`
+	Latency   []latency `json:"latency"`
+	Stages    []stage   `json:"stages"`
+}
+
+func main() {
+	length := flag.Duration("length", 10*time.Second, "of each measurement")
+	entities := flag.Int("entities", 1000, "of the home")
+	asJSON := flag.Bool("json", false, "print JSON")
+	flag.Parse()
+	r, err := run(context.Background(), *entities, *length)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ingest:", err)
+		os.Exit(1)
+	}
+	if *asJSON {
+		_ = json.NewEncoder(os.Stdout).Encode(r) // standard output
+	} else {
+		r.print()
+	}
+	if !r.good() {
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, entities int, length time.Duration) (*report, error) {
+	r := &report{Entities: entities}
+	s, err := setUp(ctx, entities)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if r.Stages, err = s.stages(ctx, length/3); err != nil {
+		return nil, err
+	}
+	// The peer runs before and after, because the machine may be busy with other things.
+	before, err := s.raw(ctx, length/2)
+	if err != nil {
+		return nil, err
+	}
+	if r.Sustained, err = s.sustain(ctx, length); err != nil {
+		return nil, err
+	}
+	after, err := s.raw(ctx, length/2)
+	if err != nil {
+		return nil, err
+	}
+	r.RawPgx = (before + after) / 2
+	r.OfRaw = r.Sustained.PerSecond / r.RawPgx
+	for _, rate := range []float64{100, 2000} {
+		l, err := s.latency(ctx, rate, length)
+		if err != nil {
+			return nil, err
+		}
+		r.Latency = append(r.Latency, l)
+	}
+	return r, nil
+}
+
+func (r *report) good() bool {
+	return r.Sustained.PerSecond >= limitSustained && r.OfRaw >= limitOfRaw && r.Sustained.Missing == 0 &&
+		r.Latency[0].P99 <= limitP99Slow && r.Latency[1].P99 <= limitP99Fast
+}
+
+func (r *report) print() {
+	fmt.Printf("%-34s %12s %12s\n", "", "measured", "must be")
+	fmt.Printf("%-34s %10.0f/s %10.0f/s   lag %d..%d changes, %d missing\n", "sustained, committed, fsync on",
+		r.Sustained.PerSecond, limitSustained, r.Sustained.LagLow, r.Sustained.LagHigh, r.Sustained.Missing)
+	fmt.Printf("%-34s %10.0f/s\n", "plain pgx, same statements", r.RawPgx)
+	fmt.Printf("%-34s %12.2f %12.2f\n", "share of plain pgx", r.OfRaw, limitOfRaw)
+	for i, l := range r.Latency {
+		fmt.Printf("%-34s %9.1f ms %9.0f ms   p50 %.1f ms, %d changes\n", fmt.Sprintf("change to row at %.0f/s, p99", l.Rate), l.P99,
+			[]float64{limitP99Slow, limitP99Fast}[i], l.P50, l.Changes)
+	}
+	fmt.Println("\neach stage alone")
+	for _, s := range r.Stages {
+		fmt.Printf("  %-32s %10.0f/s %9.2f µs a change\n", s.Name, s.PerSecond, 1e6/s.PerSecond)
+	}
+}

@@ -1,0 +1,173 @@
+package postgres
+
+import (
+	"context"
+	"hash/maphash"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/concord-home/concord"
+)
+
+// Where a history row came from.
+const (
+	sourceLive     = 0
+	sourceSnapshot = 1
+	sourceBackfill = 2
+)
+
+// historyRows are changes as the arrays that unnest wants. Index i of every
+// array is the same change.
+type historyRows struct {
+	ids        []string
+	keys       []int64
+	updated    []time.Time
+	changed    []time.Time
+	values     []pgtype.Float8
+	attributes []int64
+	clocks     []int32
+	states     []string
+	contexts   []string
+	parents    []string
+	users      []string
+	raw        [][]byte // the attributes themselves
+	hashes     []uint64 // of raw
+}
+
+// part returns the rows [from, to), sharing memory.
+func (r *historyRows) part(from, to int) *historyRows {
+	return &historyRows{
+		ids: r.ids[from:to], keys: r.keys[from:to], updated: r.updated[from:to], changed: r.changed[from:to],
+		values: r.values[from:to], attributes: r.attributes[from:to], clocks: r.clocks[from:to], states: r.states[from:to],
+		contexts: r.contexts[from:to], parents: r.parents[from:to], users: r.users[from:to], raw: r.raw[from:to], hashes: r.hashes[from:to],
+	}
+}
+
+// pastHome is what is remembered of one home between transactions: numbers of
+// entities and of attributes that are known to be in the database. Forgetting it
+// costs time only.
+type pastHome struct {
+	seed maphash.Seed
+
+	mu     sync.Mutex
+	loaded bool
+	keys   map[string]entityNumber
+	known  map[uint64]attributesNumber // by a hash of the raw text
+}
+
+type entityNumber struct {
+	key    int64
+	stored bool // in history_entity
+}
+
+// maxKnownAttributes bounds the memory: 24 bytes each.
+const maxKnownAttributes = 200_000
+
+func newPastHome() *pastHome {
+	return &pastHome{seed: maphash.MakeSeed(), keys: make(map[string]entityNumber), known: make(map[uint64]attributesNumber)}
+}
+
+func (db *DB) past(home int64) *pastHome {
+	db.pastMu.Lock()
+	defer db.pastMu.Unlock()
+	p := db.pasts[home]
+	if p == nil {
+		p = newPastHome()
+		db.pasts[home] = p
+	}
+	return p
+}
+
+// historyOf turns changes into rows. Removals have none: the home gives no time
+// for them. The position in the array of a change is that in records, less the
+// removals before it; index tells it, -1 for a removal.
+func (p *pastHome) historyOf(records []concord.Record) (rows *historyRows, index []int) {
+	n := len(records)
+	rows = &historyRows{
+		ids: make([]string, 0, n), keys: make([]int64, 0, n), updated: make([]time.Time, 0, n), changed: make([]time.Time, 0, n),
+		values: make([]pgtype.Float8, 0, n), attributes: make([]int64, 0, n), clocks: make([]int32, 0, n), states: make([]string, 0, n),
+		contexts: make([]string, 0, n), parents: make([]string, 0, n), users: make([]string, 0, n), raw: make([][]byte, 0, n),
+		hashes: make([]uint64, 0, n),
+	}
+	index = make([]int, n)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range records {
+		if records[i].Removed {
+			index[i] = -1
+			continue
+		}
+		index[i] = len(rows.ids)
+		rows.append(p, records[i].State)
+	}
+	return rows, index
+}
+
+func (r *historyRows) append(p *pastHome, s *concord.State) {
+	r.ids = append(r.ids, s.EntityID)
+	r.keys = append(r.keys, p.key(s.EntityID))
+	r.updated = append(r.updated, s.LastUpdated)
+	r.changed = append(r.changed, s.LastChanged)
+	v, ok := Number(s.State)
+	r.values = append(r.values, pgtype.Float8{Float64: v, Valid: ok})
+	id, hash := p.attributesID(s.Attributes)
+	r.attributes, r.hashes = append(r.attributes, id), append(r.hashes, hash)
+	r.clocks = append(r.clocks, 0)
+	r.states = append(r.states, s.State)
+	r.contexts = append(r.contexts, s.Context.ID)
+	r.parents = append(r.parents, s.Context.ParentID)
+	r.users = append(r.users, s.Context.UserID)
+	r.raw = append(r.raw, s.Attributes)
+}
+
+// Number reads a state as a number. Infinities, hexadecimal, underscores and
+// the like are text.
+func Number(state string) (float64, bool) {
+	if state == "" || len(state) > 40 {
+		return 0, false
+	}
+	for i := range len(state) {
+		switch c := state[i]; {
+		case c >= '0' && c <= '9', c == '.', c == '-', c == '+', c == 'e', c == 'E':
+		default:
+			return 0, false
+		}
+	}
+	v, err := strconv.ParseFloat(state, 64)
+	return v, err == nil && !math.IsInf(v, 0)
+}
+
+// InsertHistorySQL stores changes that are not stored yet. Benchmarks run it by
+// hand, to tell the cost of everything around it.
+const InsertHistorySQL = `
+	insert into history (home_id, entity_key, last_updated, last_changed, value, attributes_id, clock_epoch, source, state,
+	                     context_id, context_parent_id, context_user_id)
+	select $1, h.entity_key, h.last_updated, h.last_changed, h.value, h.attributes_id, h.clock_epoch, $2, h.state,
+	       nullif(h.context_id, ''), nullif(h.parent_id, ''), nullif(h.user_id, '')
+	from unnest($3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::double precision[], $7::bigint[], $8::integer[],
+	            $9::text[], $10::text[], $11::text[], $12::text[])
+	  as h (entity_key, last_updated, last_changed, value, attributes_id, clock_epoch, state, context_id, parent_id, user_id)
+	on conflict do nothing`
+
+// insertHistory stores rows that are not there yet, with the entities and the
+// attributes they refer to, and returns how many were stored. remember must be
+// called after the commit.
+func (p *pastHome) insertHistory(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows, source int16) (stored int, remember func(), err error) {
+	remember = func() {}
+	if len(rows.ids) == 0 {
+		return 0, remember, nil
+	}
+	fresh := p.fresh(rows)
+	if err := fresh.insert(ctx, tx, home); err != nil {
+		return 0, remember, err
+	}
+	tag, err := tx.Exec(ctx, InsertHistorySQL,
+		home, source, rows.keys, rows.updated, rows.changed, rows.values, rows.attributes, rows.clocks,
+		rows.states, rows.contexts, rows.parents, rows.users)
+	return int(tag.RowsAffected()), func() { p.remember(fresh) }, err
+}

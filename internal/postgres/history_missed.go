@@ -1,0 +1,173 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/concord-home/concord"
+)
+
+const (
+	// askMargin is how far before the last change that was heard the home's own
+	// history is asked: homes send a little out of order.
+	askMargin = time.Minute
+	// historyEnds is added to the end of a question, because homes leave the end out.
+	historyEnds = time.Microsecond
+)
+
+// WriteStates implements [concord.Store].
+func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Record, seq uint64) (concord.EventCounts, error) {
+	good, bad := sift(records)
+	w := &eventsWrite{db: db, home: home, seq: seq, bad: bad, records: good, past: db.past(home), states: true}
+	if err := w.past.load(ctx, db, home); err != nil {
+		return concord.EventCounts{}, classify(err)
+	}
+	return w.write(ctx, 0, len(good), true)
+}
+
+// OpenConnection implements [concord.Store].
+func (db *DB) OpenConnection(ctx context.Context, home int64, seq uint64) error {
+	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			insert into spool_position as p (home_id, seq)
+			values ($1, $2)
+			on conflict (home_id) do update
+			set seq = excluded.seq, updated_at = now(), away_from = p.clock_time, away_since = p.updated_at
+			where p.seq < excluded.seq`, home, int64(seq)) //nolint:gosec // JetStream counts from the clock in µs
+		return err
+	})
+}
+
+// missedWrite stores what a snapshot proves, and notes what has to be asked of
+// the home's own history.
+type missedWrite struct {
+	db   *DB
+	home int64
+	past *pastHome
+}
+
+type missedState struct {
+	Index int
+	Known bool       // the entity has history
+	Old   *time.Time // its last change in the database; nil when it is not there
+}
+
+// write stores the states that the database has not seen. The rows of
+// entity_state are written afterwards, by the caller.
+func (m *missedWrite) write(ctx context.Context, tx pgx.Tx, records []concord.Record) (remember func(), err error) {
+	missed, err := findMissed(ctx, tx, m.home, records)
+	if err != nil || len(missed) == 0 {
+		return func() {}, err
+	}
+	states := make([]concord.Record, len(missed))
+	for i, s := range missed {
+		states[i] = records[s.Index]
+	}
+	rows, _ := m.past.historyOf(states)
+	at, err := awayOf(ctx, tx, m.home)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows.clocks {
+		rows.clocks[i] = at.epoch
+	}
+	if _, remember, err = m.past.insertHistory(ctx, tx, m.home, rows, sourceSnapshot); err != nil {
+		return nil, err
+	}
+	return remember, at.ask(ctx, tx, m.home, rows, missed)
+}
+
+// findMissed compares states with the rows of the entities.
+func findMissed(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record) ([]missedState, error) {
+	var c columns
+	for _, r := range records {
+		c.append(r.State)
+	}
+	rows, err := tx.Query(ctx, `
+		select g.i - 1, exists (select from history_entity h where h.home_id = $1 and h.entity_id = g.entity_id), o.last_updated
+		from unnest($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[]) with ordinality as g (entity_id, last_updated, epoch, seq, i)
+		left join entity_state o on o.home_id = $1 and o.entity_id = g.entity_id
+		where o.entity_id is null or o.last_updated <> g.last_updated and (o.epoch, o.seq) < (g.epoch, g.seq)
+		order by g.i`, home, c.ids, c.updated, c.epochs, c.seqs)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[missedState])
+}
+
+// away is the time that was missed.
+type away struct {
+	epoch int32
+	from  *time.Time // nil when the home was never heard before
+	long  time.Duration
+}
+
+func awayOf(ctx context.Context, tx pgx.Tx, home int64) (away, error) {
+	var a away
+	var seconds float64
+	rows, err := tx.Query(ctx, `
+		select clock_epoch, away_from, coalesce(extract(epoch from now() - away_since), 0)::double precision
+		from spool_position
+		where home_id = $1`, home)
+	if err != nil {
+		return a, err
+	}
+	_, err = pgx.ForEachRow(rows, []any{&a.epoch, &a.from, &seconds}, func() error { return nil })
+	a.long = time.Duration(seconds * float64(time.Second))
+	return a, err
+}
+
+// ask notes that the home's history is to be asked for what lies between the
+// last change that was heard and the states. When the clock was set back
+// meanwhile, the question begins as much earlier as the time away was long.
+func (a away) ask(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows, missed []missedState) error {
+	if a.from == nil {
+		return nil
+	}
+	from := a.from.Add(-askMargin)
+	for _, at := range rows.updated {
+		if at.Before(from) {
+			from = at.Add(-a.long - askMargin)
+		}
+	}
+	var froms, tos []time.Time
+	var known []bool
+	for i, m := range missed {
+		to, begin := rows.updated[i].Add(historyEnds), from
+		if m.Old != nil && m.Old.After(from) && m.Old.Before(to) {
+			begin = m.Old.Add(historyEnds)
+		}
+		froms, tos, known = append(froms, begin), append(tos, to), append(known, m.Known || m.Old != nil)
+	}
+	_, err := tx.Exec(ctx, `
+		insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known)
+		select $1, g.*
+		from unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::boolean[]) as g`,
+		home, rows.ids, rows.keys, froms, tos, known)
+	return err
+}
+
+type goneEntity struct {
+	ID      string
+	Updated time.Time
+}
+
+// writeGone notes that entities went away unheard: what they did before that is
+// asked, though most homes forget them.
+func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntity) error {
+	at, err := awayOf(ctx, tx, m.home)
+	if err != nil || at.from == nil {
+		return err
+	}
+	for _, g := range gone {
+		_, err := tx.Exec(ctx, `
+			insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known)
+			select $1, $2, $3, least($4, now()), now(), true`, m.home, g.ID, m.past.keyOf(g.ID), g.Updated.Add(historyEnds))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
