@@ -6,7 +6,8 @@ import "time"
 // a quarter when fewer than 20 % did and somebody waited. (Two inside on one row give 50 %, so that one is the end.) A width that growth has just shown to be too
 // much is not tried again before a pause, which doubles each time from 250 ms to 16 s.
 const (
-	firstWidth     = 16
+	firstWidth     = 4
+	easyWidth      = 16 // as wide as this, a gate that nobody conflicts at may be forgotten
 	mostWidth      = 1024
 	windowAttempts = 16
 	shrinkAbove    = 40 // percent
@@ -100,5 +101,5 @@ func (w *width) deadlock() {
 
 // idle tells that the width has not been needed for a while.
 func (w *width) idle(now time.Time) bool {
-	return now.Sub(w.lastMet) > forgetAfter && (w.fixed > 0 || w.now >= firstWidth)
+	return now.Sub(w.lastMet) > forgetAfter && (w.fixed > 0 || w.now >= easyWidth)
 }
