@@ -1,0 +1,175 @@
+// Command doctor measures `concord doctor` on at least 1 GB of real log lines, beside pgBadger and grep in the same run.
+//
+// The logs in testdata are real; they are repeated with shifted times and pids, so that no session, transaction or pid
+// goes on from one copy to the next. Peers that are not installed are left out, and said so.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// limits in MB/s, the input in the page cache, and the memory in MB.
+var limits = map[string]float64{"stderr": 1000, "csvlog": 500, "jsonlog": 500, "docker": 300, "cri": 300, "zst": 300}
+
+const memoryLimit = 200
+
+// result is one measured run.
+type result struct {
+	Input    string  `json:"input"`
+	Tool     string  `json:"tool"`
+	MB       float64 `json:"mb"`
+	Seconds  float64 `json:"seconds"`
+	CPU      float64 `json:"cpu_seconds"`
+	Rate     float64 `json:"mb_per_second"`
+	MemoryMB float64 `json:"memory_mb"`
+	Limit    float64 `json:"limit,omitempty"`
+	Reached  *bool   `json:"reached,omitempty"`
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	asJSON := flag.Bool("json", false, "print JSON only")
+	size := flag.Int64("mb", 1024, "size of each input")
+	binary := flag.String("binary", "", "the concord to measure; it is built when not given")
+	peers := flag.Int64("peer-mb", 64, "size of the input for slow peers")
+	flag.Parse()
+	results, err := measure(*binary, *size<<20, *peers<<20)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench doctor:", err)
+		return 1
+	}
+	if !*asJSON {
+		printTable(results)
+	}
+	data, err := json.Marshal(map[string]any{"bench": "doctor", "cpus": runtime.NumCPU(), "results": results})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench doctor:", err)
+		return 1
+	}
+	fmt.Println(string(data))
+	for _, r := range results {
+		if r.Reached != nil && !*r.Reached {
+			return 1
+		}
+	}
+	return 0
+}
+
+// measure builds the program and the inputs, and runs all tools.
+func measure(program string, size, peerSize int64) ([]result, error) {
+	dir, err := os.MkdirTemp("", "bench-doctor")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if program == "" {
+		program = filepath.Join(dir, "concord")
+		if out, err := exec.Command("go", "build", "-o", program, "./cmd/concord").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build concord: %w: %s", err, out)
+		}
+	}
+	var all []result
+	for _, form := range forms {
+		path := filepath.Join(dir, form.name)
+		bytes, err := form.write(path, size)
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", form.name, err)
+		}
+		r, err := best(3, form.name, "concord doctor --json", bytes, program, "doctor", "--json", path)
+		if err != nil {
+			return nil, err
+		}
+		r.judge()
+		all = append(all, r)
+		if form.name == "stderr" {
+			more, err := runPeers(dir, path, bytes, peerSize)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, more...)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (r *result) judge() {
+	r.Limit = limits[r.Input]
+	reached := r.Rate >= r.Limit && r.MemoryMB <= memoryLimit
+	r.Reached = &reached
+}
+
+// runPeers measures what others use on the same log: a search that pairs nothing, and pgBadger on a part of it.
+func runPeers(dir, path string, bytes, peerSize int64) ([]result, error) {
+	var out []result
+	if grep, err := exec.LookPath("grep"); err == nil {
+		r, err := best(3, "stderr", "grep -cE", bytes, grep, "-cE", "(ERROR|FATAL|PANIC):  (could not serialize|deadlock|current transaction)", path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	badger, err := exec.LookPath("pgbadger")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench doctor: pgbadger is not installed (apt-get install pgbadger): left out")
+		return out, nil
+	}
+	part := filepath.Join(dir, "part.log")
+	n, err := forms[0].write(part, peerSize)
+	if err != nil {
+		return nil, err
+	}
+	r, err := best(1, "stderr", "pgbadger -j 2", n, badger, "-q", "-j", "2", "-f", "stderr", "-p", "%m [%p] %q%u@%d ", "-o", filepath.Join(dir, "out.html"), part)
+	if err != nil {
+		return nil, err
+	}
+	return append(out, r), nil
+}
+
+// best runs a tool several times and keeps the quickest: the first run also fills the page cache.
+func best(times int, input, tool string, bytes int64, name string, args ...string) (result, error) {
+	var fastest result
+	for range times {
+		cmd := exec.Command(name, args...)
+		cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
+		started := time.Now()
+		err := cmd.Run()
+		took := time.Since(started).Seconds()
+		if _, ended := err.(*exec.ExitError); err != nil && (!ended || cmd.ProcessState.ExitCode() > 1) {
+			return result{}, fmt.Errorf("run %s: %w", tool, err)
+		}
+		mb := float64(bytes) / 1e6
+		r := result{Input: input, Tool: tool, MB: mb, Seconds: took, Rate: mb / took,
+			CPU: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
+		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			r.MemoryMB = float64(usage.Maxrss) / 1024
+		}
+		if fastest.Tool == "" || r.Rate > fastest.Rate {
+			fastest = r
+		}
+	}
+	return fastest, nil
+}
+
+func printTable(results []result) {
+	fmt.Printf("%-8s %-22s %8s %9s %8s %9s %8s\n", "input", "tool", "MB", "MB/s", "CPU s", "memory", "limit")
+	for _, r := range results {
+		mark := ""
+		if r.Reached != nil && !*r.Reached {
+			mark = " missed"
+		}
+		fmt.Printf("%-8s %-22s %8.0f %9.0f %8.1f %6.0f MB %8.0f%s\n", r.Input, r.Tool, r.MB, r.Rate, r.CPU, r.MemoryMB, r.Limit, mark)
+	}
+}
