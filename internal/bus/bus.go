@@ -48,6 +48,9 @@ type Bus struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	stream jetstream.Stream
+	dir    string // of the embedded server
+
+	reviving sync.Mutex
 
 	mu     sync.Mutex
 	status concord.PartStatus
@@ -59,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{log: o.Logger}
+	b := &Bus{log: o.Logger, dir: o.Dir}
 	if err := b.connect(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open spool: %w", err), b.Close())
 	}
@@ -95,7 +98,7 @@ func (b *Bus) startServer(dir string) error {
 	s, err := server.NewServer(&server.Options{
 		ServerName: "concord", DontListen: true, JetStream: true, StoreDir: dir, SyncAlways: true,
 		MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
-		JetStreamMaxStore: 1 << 50, JetStreamMaxMemory: 256 << 20,
+		JetStreamMaxStore: maxStore, JetStreamMaxMemory: maxMemory,
 	})
 	if err != nil {
 		return err
@@ -164,14 +167,16 @@ func (b *Bus) Pending(ctx context.Context) (int64, error) {
 func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error) {
 	var seq uint64
 	for _, payload := range encode(batch, int(b.conn.MaxPayload())-4096) {
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-		ack, err := b.js.Publish(ctx, subject(batch.HomeID), payload)
+		request, cancel := context.WithTimeout(ctx, requestTimeout)
+		ack, err := b.js.Publish(request, subject(batch.HomeID), payload)
 		cancel()
 		if err != nil {
+			b.refused(ctx, err)
 			return 0, &concord.Error{Code: concord.CodeUnavailable, Message: "the spool does not take messages", Err: err}
 		}
 		seq = ack.Sequence
 	}
+	b.setStatus(true, "")
 	return seq, nil
 }
 
