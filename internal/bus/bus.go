@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -88,6 +89,9 @@ func (b *Bus) connect(o Options) error {
 	}
 	var err error
 	if b.conn, err = nats.Connect(o.URL, options...); err != nil {
+		if _, unreadable := errors.AsType[*url.Error](err); unreadable { // its message repeats the address, password and all
+			return errors.New("the address cannot be read")
+		}
 		return err
 	}
 	b.js, err = jetstream.New(b.conn)

@@ -143,3 +143,12 @@ func TestSpool(t *testing.T) {
 		}
 	})
 }
+
+func TestOpenNamesNoPassword(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"nats://u:hunter2@127.0.0.1:1", "nats://u:hunter2@127.0.0.1:bad", "nats://u:hunter2%zz@x"} {
+		_, err := bus.Open(t.Context(), bus.Options{URL: url})
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
