@@ -151,6 +151,10 @@ type sustained struct {
 	LagLow    int64   `json:"lag_low"`
 	LagHigh   int64   `json:"lag_high"`
 	Missing   int64   `json:"missing"`
+	// Processor time of a change: of this process, the simulated home included,
+	// and of PostgreSQL.
+	OwnMicros      float64 `json:"cpu_us_own"`
+	DatabaseMicros float64 `json:"cpu_us_postgresql"`
 }
 
 // sustain keeps a bounded number of changes on their way for that long.
@@ -163,18 +167,21 @@ func (s *system) sustain(ctx context.Context, length time.Duration) (sustained, 
 	warm, end := time.Now().Add(length/5), time.Now().Add(length)
 	var counted time.Time
 	var first int64
+	var used cpu
 	for now := time.Now(); now.Before(end); now = <-tick.C {
 		if n := lag(); n < outstanding {
 			s.home.Emit(int(min(500, outstanding-n)))
 		}
 		if now.After(warm) {
 			if counted.IsZero() {
-				counted, first = time.Now(), s.store.written.Load()
+				counted, first, used = time.Now(), s.store.written.Load(), s.cpu()
 			}
 			r.LagLow, r.LagHigh = min(r.LagLow, lag()), max(r.LagHigh, lag())
 		}
 	}
-	r.PerSecond = float64(s.store.written.Load()-first) / time.Since(counted).Seconds()
+	n, now := float64(s.store.written.Load()-first), s.cpu()
+	r.PerSecond = n / time.Since(counted).Seconds()
+	r.OwnMicros, r.DatabaseMicros = 1e6*(now.own-used.own).Seconds()/n, 1e6*(now.database-used.database).Seconds()/n
 	err := s.drain(ctx, lag)
 	r.Missing = lag()
 	return r, err
