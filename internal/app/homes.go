@@ -32,6 +32,13 @@ func (a *App) openHomes(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store the home: %w", err)
 	}
+	written, err := a.db.SpoolPosition(ctx, home.ID)
+	if err != nil {
+		return fmt.Errorf("read what is written: %w", err)
+	}
+	if err := a.bus.Advance(ctx, written); err != nil {
+		return fmt.Errorf("NATS_URL: %w", err)
+	}
 	home.URL = dial
 	a.live.SetHome(home, token != "")
 	linkMetrics, ingestMetrics := link.NewMetrics(a.registry), ingest.NewMetrics(a.registry)
@@ -49,6 +56,7 @@ func (a *App) openHomes(ctx context.Context) error {
 			},
 		}),
 	}
+	runner.past = ingest.NewBackfiller(ingest.BackfillOptions{Home: home.ID, Store: a.db, Link: a, Logger: a.log, Metrics: ingestMetrics})
 	if runner.owner, err = runner.open(); err != nil {
 		return fmt.Errorf("HA_URL: %w", err)
 	}
@@ -90,6 +98,7 @@ type homeRunner struct {
 	open   func() (*link.Owner, error)
 	again  chan struct{}
 	writer *ingest.Writer
+	past   *ingest.Backfiller
 
 	mu    sync.Mutex
 	owner *link.Owner

@@ -193,6 +193,25 @@ func (b *Bus) Discard(ctx context.Context, home int64, seq uint64) error {
 	return nil
 }
 
+// Advance has every later message get a sequence above seq, which the database
+// says to be written. A spool that is behind it is not the one that the
+// database knows: without this its messages would be taken for written, and its
+// epochs for old ones. What is in it is forgotten; the home is asked anew.
+func (b *Bus) Advance(ctx context.Context, seq uint64) error {
+	info, err := b.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("compare the spool with the database: %w", err)
+	}
+	if info.State.LastSeq >= seq {
+		return nil
+	}
+	b.log.Warn("this spool is older than what the database has, and begins behind it", "spool", info.State.LastSeq, "database", seq)
+	if err := b.stream.Purge(ctx, jetstream.WithPurgeSequence(seq+1)); err != nil {
+		return fmt.Errorf("begin the spool behind the database: %w", err)
+	}
+	return nil
+}
+
 // Close ends the connection, and the embedded server. It may be called twice.
 func (b *Bus) Close() error {
 	if b.conn != nil {

@@ -125,6 +125,26 @@ func TestSpool(t *testing.T) {
 		require.Len(t, huge.Attributes, 9<<20+8, "the live model shares it")
 	})
 
+	t.Run("BeginsBehindWhatAnotherSpoolBroughtToTheDatabase", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		b := open(t, dir)
+		opened := &concord.Batch{Kind: concord.BatchOpened, HomeID: 1}
+		first, err := b.Publish(t.Context(), opened)
+		require.NoError(t, err)
+		require.NoError(t, b.Advance(t.Context(), first))
+		require.Equal(t, first, next(t, b, 0, 100)[0].Seq, "its own database's position changes nothing")
+
+		written := first + 1_000_000
+		require.NoError(t, b.Advance(t.Context(), written))
+		seq, err := b.Publish(t.Context(), opened)
+		require.NoError(t, err)
+		require.Greater(t, seq, written)
+		require.Equal(t, seq, next(t, b, written, 100)[0].Seq)
+		require.NoError(t, b.Close())
+		require.Equal(t, seq, next(t, open(t, dir), written, 100)[0].Seq)
+	})
+
 	t.Run("TakesAtMostWhatWasAskedFor", func(t *testing.T) {
 		t.Parallel()
 		b := open(t, t.TempDir())
