@@ -69,7 +69,7 @@ func (f *form) repeat(path string, size int64) (int64, error) {
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	var written int64
 	for n := 0; written < size; n++ {
-		text := f.wrapped(shift(original, n))
+		text := f.wrapped(upTo(shift(original, n), size-written))
 		if _, err := buffered.Write(text); err != nil {
 			return 0, err
 		}
@@ -82,6 +82,18 @@ func (f *form) repeat(path string, size int64) (int64, error) {
 		err = out.Close()
 	}
 	return written, err
+}
+
+// upTo cuts a log behind the line that reaches the size.
+func upTo(text []byte, size int64) []byte {
+	if int64(len(text)) <= size {
+		return text
+	}
+	end := bytes.IndexByte(text[size:], '\n')
+	if end < 0 {
+		return text
+	}
+	return text[:size+int64(end)+1]
 }
 
 func (f *form) wrapped(text []byte) []byte {
