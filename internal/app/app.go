@@ -188,8 +188,10 @@ func (a *App) Run(ctx context.Context) error {
 	for _, h := range a.homes {
 		wg.Go(func() { h.run(work) })
 		wg.Go(func() { h.writer.Run(work) })
+		wg.Go(func() { h.past.Run(work) })
 	}
 	wg.Go(func() { a.health.run(work) })
+	wg.Go(func() { a.db.RunUpkeep(work) })
 	a.runWatchers(work, &wg)
 	a.web.Start()
 	served := make(chan error, 1)

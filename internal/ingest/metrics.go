@@ -14,6 +14,8 @@ type Metrics struct {
 	stages      *prometheus.CounterVec // stage, outcome
 	syncs       *prometheus.CounterVec // cause
 	retries     prometheus.Counter
+	backfilled  prometheus.Counter
+	gaps        prometheus.Counter
 	batch       prometheus.Histogram
 	seconds     prometheus.Histogram
 	lag         prometheus.Gauge
@@ -35,6 +37,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "concord_ingest_waits_total", Help: "Times that a writer had to wait for the database or the spool and try again.",
 		}),
+		backfilled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "concord_backfill_records_total", Help: "State changes that the homes' own history had, those known already included.",
+		}),
+		gaps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "concord_gaps_total", Help: "Times of which neither Concord nor the home knows what happened.",
+		}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "concord_ingest_batch_records", Help: "Records per write transaction.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
 		}),
@@ -50,7 +58,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.records, m.stages, m.syncs, m.retries, m.batch, m.seconds, m.lag, m.syncSeconds)
+		r.MustRegister(m.records, m.stages, m.syncs, m.retries, m.backfilled, m.gaps, m.batch, m.seconds, m.lag, m.syncSeconds)
 	}
 	return m
 }

@@ -166,6 +166,9 @@ func (p *pastHome) insertHistory(ctx context.Context, tx pgx.Tx, home int64, row
 	if err := fresh.insert(ctx, tx, home); err != nil {
 		return 0, remember, err
 	}
+	if err := moveRollUpBack(ctx, tx, home, rows); err != nil {
+		return 0, remember, err
+	}
 	tag, err := tx.Exec(ctx, InsertHistorySQL,
 		home, source, rows.keys, rows.updated, rows.changed, rows.values, rows.attributes, rows.clocks,
 		rows.states, rows.contexts, rows.parents, rows.users)

@@ -163,8 +163,8 @@ func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntit
 	}
 	for _, g := range gone {
 		_, err := tx.Exec(ctx, `
-			insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known)
-			select $1, $2, $3, least($4, now()), now(), true`, m.home, g.ID, m.past.keyOf(g.ID), g.Updated.Add(historyEnds))
+			insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known, ends)
+			select $1, $2, $3, least($4, now()), now(), true, false`, m.home, g.ID, m.past.keyOf(g.ID), g.Updated.Add(historyEnds))
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 func startOf(n int64) time.Time { return time.Unix(n*int64(day/time.Second), 0).UTC() }
 
 // partitioned are the tables with a partition a day, and their time column.
-var partitioned = map[string]string{"history": "last_updated"}
+var partitioned = map[string]string{"history": "last_updated", "statistics_5m": "bucket"}
 
 // ensurePartitions makes the partitions that changes at these times need. When
 // that fails, or the times are far off, their rows go to the default partition,

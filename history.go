@@ -1,0 +1,71 @@
+package concord
+
+import (
+	"context"
+	"time"
+)
+
+// Backfill is a piece of an entity's past that Concord did not hear and has to
+// ask of the home's own history.
+type Backfill struct {
+	ID       int64
+	EntityID string
+	From     time.Time // by the home's clock, as To; what was written before From is known
+	To       time.Time
+	Known    bool // the entity was known before From
+	Ends     bool // the entity changed a microsecond before To: an answer without that change is not complete
+	Attempts int
+}
+
+// BackfillResult is what became of a [Backfill].
+type BackfillResult struct {
+	Backfill
+	States []*State      // what the home's history has
+	Gaps   []Gap         // what nobody knows
+	Again  time.Duration // ask again after that long; 0 when this is final
+}
+
+// Gap is a time of which nobody knows what happened.
+type Gap struct {
+	EntityID string // "" is the whole home
+	From, To time.Time
+	Reason   string
+}
+
+// BackfillStore keeps what has to be asked of homes. Errors as those of [Store].
+type BackfillStore interface {
+	// FindBackfills returns at most max pieces that are due, the oldest first.
+	FindBackfills(ctx context.Context, home int64, max int) ([]Backfill, error)
+	// FinishBackfills stores the answers, each change once, and the gaps, in one
+	// transaction with what remains to be asked.
+	FinishBackfills(ctx context.Context, home int64, results []BackfillResult) error
+}
+
+// ChartPoint is all numbers of a moment of a chart.
+type ChartPoint struct {
+	At             time.Time // of the first
+	Min, Max, Last float64
+}
+
+// ChartStep is a state that an entity had, from At on.
+type ChartStep struct {
+	At    time.Time
+	State string
+}
+
+// Chart is an entity's past, thinned out to what a screen can show.
+type Chart struct {
+	Numeric bool
+	Points  []ChartPoint // when Numeric
+	Steps   []ChartStep  // when not
+	Gaps    []Gap
+	Rows    int // how many rows it was made of
+}
+
+// HistoryService reads history.
+type HistoryService interface {
+	// Chart returns what happened in [from, to), at most about points points, so
+	// that peaks stay. An entity that was never heard gives an empty chart. Errors:
+	// CodeUnavailable when the database cannot be reached.
+	Chart(ctx context.Context, home int64, entityID string, from, to time.Time, points int) (Chart, error)
+}

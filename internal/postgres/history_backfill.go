@@ -1,0 +1,150 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/concord-home/concord"
+)
+
+// FindBackfills implements [concord.BackfillStore].
+func (db *DB) FindBackfills(ctx context.Context, home int64, max int) ([]concord.Backfill, error) {
+	rows, err := db.pool.Query(ctx, `
+		select backfill_id, entity_id, from_time, to_time, known, ends, attempts
+		from backfill
+		where home_id = $1 and due_at <= now()
+		order by due_at, from_time, backfill_id
+		limit $2`, home, max)
+	if err != nil {
+		return nil, classify(err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[concord.Backfill])
+	if err != nil {
+		return nil, classify(err)
+	}
+	return found, nil
+}
+
+// FinishBackfills implements [concord.BackfillStore].
+func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord.BackfillResult) error {
+	past := db.past(home)
+	if err := past.load(ctx, db, home); err != nil {
+		return classify(err)
+	}
+	var records []concord.Record
+	for _, r := range results {
+		for _, s := range r.States {
+			if whyBad(concord.Record{State: s}) == "" {
+				records = append(records, concord.Record{State: s})
+			}
+		}
+	}
+	rows, _ := past.historyOf(records)
+	db.ensurePartitions(ctx, rows.updated)
+	remember := func() {}
+	err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) (err error) {
+		if remember, err = past.mergeHistory(ctx, tx, home, rows); err != nil {
+			return err
+		}
+		for _, r := range results {
+			if err := finishBackfill(ctx, tx, home, past, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		remember()
+	}
+	return err
+}
+
+// mergeHistory stores what the home's history has and ours has not, in
+// whatever epoch of the clock and under whatever number of the entity.
+func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) (remember func(), err error) {
+	missing, err := findMissing(ctx, tx, home, rows)
+	if err != nil || len(missing) == 0 {
+		return func() {}, err
+	}
+	at, err := awayOf(ctx, tx, home)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &historyRows{}
+	for _, i := range missing {
+		rows.clocks[i] = at.epoch
+		fresh.take(rows, i)
+	}
+	_, remember, err = p.insertHistory(ctx, tx, home, fresh, sourceBackfill)
+	return remember, err
+}
+
+// findMissing looks each row up by its key. Joining whole partitions, as the
+// planner might like to, would take longer with every day that is kept.
+func findMissing(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) ([]int, error) {
+	if len(rows.ids) == 0 {
+		return nil, nil
+	}
+	if _, err := tx.Exec(ctx, `set local enable_hashjoin = off; set local enable_mergejoin = off`); err != nil {
+		return nil, err
+	}
+	found, err := tx.Query(ctx, `
+		select (g.i - 1)::integer
+		from unnest($2::text[], $3::bigint[], $4::timestamptz[]) with ordinality as g (entity_id, entity_key, last_updated, i)
+		where not exists (
+			select from history h
+			where h.home_id = $1 and h.last_updated = g.last_updated
+			  and h.entity_key = any(array(
+				select e.entity_key from history_entity e where e.home_id = $1 and e.entity_id = g.entity_id) || g.entity_key))
+		order by g.i`, home, rows.ids, rows.keys, rows.updated)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(found, pgx.RowTo[int])
+}
+
+// take appends row i of another.
+func (r *historyRows) take(o *historyRows, i int) {
+	r.ids, r.keys = append(r.ids, o.ids[i]), append(r.keys, o.keys[i])
+	r.updated, r.changed = append(r.updated, o.updated[i]), append(r.changed, o.changed[i])
+	r.values, r.attributes = append(r.values, o.values[i]), append(r.attributes, o.attributes[i])
+	r.clocks, r.states = append(r.clocks, o.clocks[i]), append(r.states, o.states[i])
+	r.contexts, r.parents = append(r.contexts, o.contexts[i]), append(r.parents, o.parents[i])
+	r.users, r.raw, r.hashes = append(r.users, o.users[i]), append(r.raw, o.raw[i]), append(r.hashes, o.hashes[i])
+}
+
+func finishBackfill(ctx context.Context, tx pgx.Tx, home int64, past *pastHome, r concord.BackfillResult) error {
+	if r.Again > 0 {
+		_, err := tx.Exec(ctx, `
+			update backfill
+			set attempts = attempts + 1, due_at = now() + make_interval(secs => $3)
+			where home_id = $1 and backfill_id = $2`, home, r.ID, r.Again.Seconds())
+		return err
+	}
+	tag, err := tx.Exec(ctx, `delete from backfill where home_id = $1 and backfill_id = $2`, home, r.ID)
+	if err != nil || tag.RowsAffected() == 0 { // another instance was quicker
+		return err
+	}
+	for _, g := range r.Gaps {
+		var key *int64
+		if g.EntityID != "" {
+			k := past.keyOf(g.EntityID)
+			key = &k
+		}
+		if err := insertGap(ctx, tx, home, key, g.From, g.To, g.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func insertGap(ctx context.Context, tx pgx.Tx, home int64, key *int64, from, to time.Time, reason string) error {
+	_, err := tx.Exec(ctx, `
+		insert into gap (home_id, entity_key, from_time, to_time, reason)
+		values ($1, $2, $3, $4, $5)`, home, key, from, to, reason)
+	return err
+}
+
+var _ concord.BackfillStore = (*DB)(nil)

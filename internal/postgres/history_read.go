@@ -1,0 +1,180 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/concord-home/concord"
+)
+
+// Chart implements [concord.HistoryService]. A chart whose points are at least
+// as wide as the buckets of statistics is made of those, so a year takes no
+// longer than a day.
+func (db *DB) Chart(ctx context.Context, home int64, entityID string, from, to time.Time, points int) (concord.Chart, error) {
+	c := &chart{db: db, home: home, from: from.UTC(), to: to.UTC(), width: max(to.Sub(from)/time.Duration(max(points, 1)), time.Millisecond)}
+	result, err := c.read(ctx, entityID)
+	if err != nil {
+		return result, classify(err)
+	}
+	return result, nil
+}
+
+type chart struct {
+	db       *DB
+	home     int64
+	from, to time.Time
+	width    time.Duration
+	keys     []int64
+	source   string // a query of (at, min, max, last, state)
+	joint    time.Time
+}
+
+func (c *chart) read(ctx context.Context, entityID string) (concord.Chart, error) {
+	var result concord.Chart
+	rows, err := c.db.pool.Query(ctx, `select entity_key from history_entity where home_id = $1 and entity_id = $2`, c.home, entityID)
+	if err != nil {
+		return result, err
+	}
+	if c.keys, err = pgx.CollectRows(rows, pgx.RowTo[int64]); err != nil || len(c.keys) == 0 {
+		return result, err
+	}
+	if err := c.choose(ctx); err != nil {
+		return result, err
+	}
+	var numbers, texts int
+	err = c.db.pool.QueryRow(ctx, `
+		select count(*), count(last), count(*) filter (where last is null and state not in ('unavailable', 'unknown', ''))
+		from (`+c.source+`) s`, c.args()...).Scan(&result.Rows, &numbers, &texts)
+	if err != nil {
+		return result, err
+	}
+	result.Numeric = numbers > 0 && texts == 0
+	if result.Numeric {
+		result.Points, err = c.points(ctx)
+	} else {
+		result.Steps, err = c.steps(ctx)
+	}
+	if err != nil {
+		return result, err
+	}
+	result.Gaps, err = c.gaps(ctx, entityID, result.Numeric)
+	return result, err
+}
+
+const (
+	rawSource = `
+		select last_updated as at, value as min, value as max, value as last, state
+		from history
+		where home_id = $1 and entity_key = any($2) and last_updated >= $5 and last_updated < $4 and last_updated >= $3`
+	carrySource = `
+		union all
+		(select $3, value, value, value, state
+		 from history
+		 where home_id = $1 and entity_key = any($2) and last_updated < $3 and last_updated > $3 - interval '30 days'
+		 order by last_updated desc limit 1)`
+	bucketSource = `
+		select bucket as at, min, max, last, last_state as state
+		from %TABLE%
+		where home_id = $1 and entity_key = any($2) and bucket >= $3 and bucket < $4 and bucket < $5
+		union all`
+)
+
+// args are those of every source: home, entity, from, to, and the time from
+// which on raw rows are read.
+func (c *chart) args() []any { return []any{c.home, c.keys, c.from, c.to, c.joint} }
+
+// choose takes the coarsest source that is fine enough. Statistics are behind
+// by up to a minute; raw rows carry on.
+func (c *chart) choose(ctx context.Context) error {
+	c.source, c.joint = rawSource+carrySource, c.from
+	table, bucket := "", time.Duration(0)
+	switch {
+	case c.width >= time.Hour || time.Since(c.from) > time.Duration(c.db.days.keep)*day:
+		table, bucket = "statistics_1h", time.Hour
+	case c.width >= 5*time.Minute:
+		table, bucket = "statistics_5m", 5*time.Minute
+	default:
+		return nil
+	}
+	var done *time.Time
+	if err := c.db.pool.QueryRow(ctx, `select max(done) from rollup where home_id = $1`, c.home).Scan(&done); err != nil || done == nil {
+		return err
+	}
+	c.joint = done.UTC().Truncate(bucket)
+	if c.joint.Before(c.from) {
+		c.joint = c.from
+	}
+	c.source = replaceTable(bucketSource, table) + rawSource
+	return nil
+}
+
+func replaceTable(sql, table string) string {
+	const mark = "%TABLE%"
+	for i := range sql {
+		if len(sql)-i >= len(mark) && sql[i:i+len(mark)] == mark {
+			return sql[:i] + table + sql[i+len(mark):]
+		}
+	}
+	return sql
+}
+
+func (c *chart) points(ctx context.Context) ([]concord.ChartPoint, error) {
+	rows, err := c.db.pool.Query(ctx, `
+		select min(at), min(min), max(max), (array_agg(last order by at desc))[1]
+		from (`+c.source+`) s
+		where last is not null
+		group by date_bin($6, at, $3)
+		order by 1`, append(c.args(), c.width)...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[concord.ChartPoint])
+}
+
+// steps keeps the last state of each point, and only where it changes.
+func (c *chart) steps(ctx context.Context) ([]concord.ChartStep, error) {
+	rows, err := c.db.pool.Query(ctx, `
+		select at, state
+		from (select at, state, lag(state) over (order by at) as before
+		      from (select distinct on (date_bin($6, at, $3)) at, state
+		            from (`+c.source+`) s
+		            order by date_bin($6, at, $3), at desc) p) q
+		where before is distinct from state
+		order by at`, append(c.args(), c.width)...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[concord.ChartStep])
+}
+
+// gaps are the times of which nobody knows, those that are still being asked,
+// and, between numbers, those when the entity said nothing.
+func (c *chart) gaps(ctx context.Context, entityID string, numeric bool) ([]concord.Gap, error) {
+	rows, err := c.db.pool.Query(ctx, `
+		select $5::text, greatest(from_time, $3), least(to_time, $4), reason
+		from (select from_time, to_time, reason from gap
+		      where home_id = $1 and (entity_key = any($2) or entity_key is null) and to_time > $3 and from_time < $4
+		      union all
+		      select from_time, to_time, 'being asked of the home' from backfill
+		      where home_id = $1 and entity_id = $5 and to_time > $3 and from_time < $4) g
+		order by 2`, c.home, c.keys, c.from, c.to, entityID)
+	if err != nil {
+		return nil, err
+	}
+	gaps, err := pgx.CollectRows(rows, pgx.RowToStructByPos[concord.Gap])
+	if err != nil || !numeric {
+		return gaps, err
+	}
+	rows, err = c.db.pool.Query(ctx, `
+		select $6::text, at, until, state
+		from (select at, state, last, lead(at, 1, $4) over (order by at) as until from (`+c.source+`) s) s
+		where last is null
+		order by at`, append(c.args(), entityID)...)
+	if err != nil {
+		return nil, err
+	}
+	silent, err := pgx.CollectRows(rows, pgx.RowToStructByPos[concord.Gap])
+	return append(gaps, silent...), err
+}

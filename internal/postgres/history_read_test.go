@@ -1,0 +1,107 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord"
+)
+
+func TestStatisticsAndCharts(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begin := time.Now().UTC().Add(-3 * time.Hour).Truncate(time.Hour)
+	var records []concord.Record
+	change := func(id, state string, after time.Duration) {
+		r := b.at(id, state, 0, int64(len(records)+1))
+		r.State.LastUpdated, r.State.LastChanged = begin.Add(after), begin.Add(after)
+		records = append(records, r)
+	}
+	for i := range 120 { // a minute apart: 0 … 119, and one peak
+		change("sensor.n", fmt.Sprint(i), time.Duration(i)*time.Minute)
+	}
+	records[61].State.State = "1000"
+	change("switch.s", "on", 0)
+	records[len(records)-1].State.EntityID = "switch.s"
+	change("switch.s", "off", 3*time.Minute)
+	// In order of time, as a home sends them.
+	records = append([]concord.Record{records[120], records[0], records[1], records[2], records[121]}, records[3:120]...)
+	_, err := b.db.WriteEvents(t.Context(), b.home, records, 100)
+	require.NoError(t, err)
+	require.NoError(t, b.db.Upkeep(t.Context(), time.Now()))
+
+	var count int
+	var mean, last float64
+	require.NoError(t, b.conn.QueryRow(t.Context(), `
+		select count, mean, last from statistics_named
+		where entity_id = 'sensor.n' and width = '5 minutes' and bucket = $1`, begin.Add(5*time.Minute)).Scan(&count, &mean, &last))
+	require.Equal(t, 5, count)
+	require.InDelta(t, 7, mean, 1e-9)
+	require.InDelta(t, 9, last, 1e-9)
+	var on float64
+	require.NoError(t, b.conn.QueryRow(t.Context(), `
+		select (states ->> 'on')::double precision from statistics_named
+		where entity_id = 'switch.s' and width = '1 hour' and bucket = $1`, begin).Scan(&on))
+	require.InDelta(t, 180, on, 1e-6)
+
+	for _, points := range []int{10, 1000, 2} { // from statistics, from raw rows, by the hour
+		c, err := b.db.Chart(t.Context(), b.home, "sensor.n", begin, begin.Add(2*time.Hour), points)
+		require.NoError(t, err)
+		require.True(t, c.Numeric)
+		require.LessOrEqual(t, len(c.Points), points+1)
+		peak := 0.0
+		for _, p := range c.Points {
+			peak = max(peak, p.Max)
+		}
+		require.InDelta(t, 1000, peak, 0, "the peak stays with %d points", points)
+	}
+	c, err := b.db.Chart(t.Context(), b.home, "switch.s", begin, begin.Add(time.Hour), 100)
+	require.NoError(t, err)
+	require.False(t, c.Numeric)
+	require.Equal(t, []concord.ChartStep{{At: begin, State: "on"}, {At: begin.Add(3 * time.Minute), State: "off"}}, utc(c.Steps))
+
+	require.Equal(t, 122, b.count(t, `select count(*) from state_history_named where home_id = $1`, b.home))
+	dropped, err := b.db.DropHistory(t.Context(), time.Now().AddDate(0, 0, 2))
+	require.NoError(t, err)
+	require.NotEmpty(t, dropped)
+	require.Zero(t, b.count(t, `select count(*) from history where home_id = $1`, b.home))
+	require.NotZero(t, b.count(t, `select count(*) from statistics_1h where home_id = $1`, b.home))
+}
+
+func utc(steps []concord.ChartStep) []concord.ChartStep {
+	for i := range steps {
+		steps[i].At = steps[i].At.UTC()
+	}
+	return steps
+}
+
+func TestBackfill(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("a.a", "1", 1, 1)}, 100)
+	require.NoError(t, err)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+	now := b.at("a.a", "9", 9, 1)
+	now.State.Position.Epoch = 101
+	_, err = b.db.WriteStates(t.Context(), b.home, []concord.Record{now}, 102)
+	require.NoError(t, err)
+	due, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+	require.Len(t, due, 1)
+	require.True(t, due[0].Known)
+
+	answer := []*concord.State{b.at("a.a", "1", 1, 0).State, b.at("a.a", "5", 5, 0).State, now.State}
+	gap := concord.Gap{EntityID: "a.a", From: due[0].From, To: due[0].To, Reason: "test"}
+	result := concord.BackfillResult{Backfill: due[0], States: answer, Gaps: []concord.Gap{gap}}
+	for range 2 {
+		require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{result}))
+	}
+	require.Equal(t, 3, b.count(t, `select count(*) from history`))
+	require.Equal(t, 1, b.count(t, `select count(*) from gap_named where entity_id = 'a.a'`))
+	c, err := b.db.Chart(t.Context(), b.home, "a.a", due[0].From.Add(-time.Hour), due[0].To.Add(time.Hour), 100)
+	require.NoError(t, err)
+	require.Len(t, c.Gaps, 1)
+}

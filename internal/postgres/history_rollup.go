@@ -1,0 +1,213 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/concord-home/concord"
+)
+
+const (
+	upkeepEvery = time.Minute
+	// rollupStep bounds the time that one transaction sums up.
+	rollupStep = time.Hour
+	// settled is how old history must be before it is summed up.
+	settled = 10 * time.Second
+)
+
+// statistics are the tables of sums and the width of their buckets.
+var statistics = map[string]string{"statistics_5m": "5 minutes", "statistics_1h": "1 hour"}
+
+// RunUpkeep makes partitions ahead, sums history up and drops what is older
+// than is kept, until ctx ends. Several instances may do it at once.
+func (db *DB) RunUpkeep(ctx context.Context) {
+	tick := time.NewTicker(upkeepEvery)
+	defer tick.Stop()
+	for {
+		if err := db.Upkeep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			db.log.Warn("upkeep of the history is left for later", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Upkeep does it once, as if it were now.
+func (db *DB) Upkeep(ctx context.Context, now time.Time) error {
+	var errs []error
+	for n := dayOf(now); n <= dayOf(now)+daysAhead; n++ {
+		errs = append(errs, db.createDay(ctx, n, partitionTries))
+	}
+	homes, err := db.FindHomes(ctx)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, h := range homes {
+		errs = append(errs, db.rollUp(ctx, h.ID, now))
+	}
+	_, err = db.DropHistory(ctx, now.AddDate(0, 0, -db.days.keep))
+	return errors.Join(append(errs, err)...)
+}
+
+// rollUp sums up one home's history, an hour a transaction.
+func (db *DB) rollUp(ctx context.Context, home int64, now time.Time) error {
+	for {
+		more := false
+		err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) (err error) {
+			more, err = rollUpOnce(ctx, tx, home, now)
+			return err
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more bool, err error) {
+	until := now.Add(-settled).UTC()
+	var done *time.Time
+	err = tx.QueryRow(ctx, `
+		select coalesce((select done from rollup where home_id = $1),
+		                (select min(last_updated) from history where home_id = $1 and last_updated > $2 and last_updated < $3))`,
+		home, now.AddDate(-1, 0, 0), now).Scan(&done)
+	if err != nil || done == nil {
+		return false, err
+	}
+	// The first bucket is made again from its start.
+	from := done.UTC().Truncate(time.Hour)
+	to := from.Add(rollupStep)
+	if !done.Before(until) {
+		return false, nil
+	}
+	if to.After(until) {
+		to = until
+	}
+	for table, width := range statistics {
+		if _, err := tx.Exec(ctx, rollUpSQL(table, width), home, from, to); err != nil {
+			return false, fmt.Errorf("sum up %s: %w", table, err)
+		}
+	}
+	_, err = tx.Exec(ctx, `
+		insert into rollup (home_id, done) values ($1, $2)
+		on conflict (home_id) do update set done = excluded.done`, home, to)
+	return to.Before(until), err
+}
+
+// rollUpSQL cuts what held at each moment into buckets. $1 is the home, $2 and
+// $3 the time. What held at the beginning comes from the last row before it.
+func rollUpSQL(table, width string) string {
+	return `
+	with changes as (
+		select entity_key, last_updated as at, value, state, true as change
+		from history
+		where home_id = $1 and last_updated >= $2 and last_updated < $3
+	), before as (
+		select k.entity_key, $2::timestamptz as at, b.value, b.state, false as change
+		from (select distinct entity_key from changes) k
+		cross join lateral (
+			select value, state from history h
+			where h.home_id = $1 and h.entity_key = k.entity_key and h.last_updated < $2
+			order by h.last_updated desc limit 1) b
+	), spans as (
+		select entity_key, at, value, state, change,
+		       lead(at, 1, $3::timestamptz) over (partition by entity_key order by at, change) as until
+		from (select * from changes union all select * from before) a
+	), pieces as (
+		select s.entity_key, b.bucket, s.value, s.state, s.at, s.change and s.at >= b.bucket as change,
+		       greatest(extract(epoch from least(s.until, b.bucket + interval '` + width + `') - greatest(s.at, b.bucket)), 0)::double precision as seconds
+		from spans s
+		cross join lateral generate_series(date_bin('` + width + `', s.at, '2000-01-01Z'), s.until, interval '` + width + `') as b (bucket)
+		where b.bucket < s.until or b.bucket <= s.at
+	), numbers as (
+		select entity_key, bucket, count(*) filter (where change) as count, min(value) as min, max(value) as max,
+		       coalesce(sum(value * seconds) / nullif(sum(seconds) filter (where value is not null), 0), avg(value)) as mean,
+		       (array_agg(value order by at desc) filter (where value is not null))[1] as last,
+		       (array_agg(state order by at desc))[1] as last_state
+		from pieces
+		group by entity_key, bucket
+		having count(*) filter (where change) > 0
+	), texts as (
+		select entity_key, bucket, jsonb_object_agg(state, seconds) as states
+		from (select entity_key, bucket, state, round(sum(seconds)::numeric, 3) as seconds
+		      from pieces where value is null group by entity_key, bucket, state) t
+		group by entity_key, bucket
+	)
+	insert into ` + table + ` as s (home_id, entity_key, bucket, count, min, mean, max, last, last_state, states)
+	select $1, n.entity_key, n.bucket, n.count, n.min, n.mean, n.max, n.last, n.last_state, t.states
+	from numbers n left join texts t using (entity_key, bucket)
+	order by n.entity_key, n.bucket
+	on conflict (home_id, entity_key, bucket) do update
+	set count = excluded.count, min = excluded.min, mean = excluded.mean, max = excluded.max, last = excluded.last,
+	    last_state = excluded.last_state, states = excluded.states`
+}
+
+// moveRollUpBack has statistics made again from a time on, when history for a
+// time before arrives late.
+func moveRollUpBack(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) error {
+	if len(rows.updated) == 0 {
+		return nil
+	}
+	oldest := rows.updated[0]
+	for _, t := range rows.updated {
+		if t.Before(oldest) {
+			oldest = t
+		}
+	}
+	if time.Since(oldest) < settled/2 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `update rollup set done = $2 where home_id = $1 and done > $2`, home, oldest)
+	return err
+}
+
+// DropHistory drops the partitions that lie before a time as a whole, and the
+// attributes that only they referred to. It returns the names of the partitions.
+func (db *DB) DropHistory(ctx context.Context, before time.Time) ([]string, error) {
+	var dropped []string
+	for table := range partitioned {
+		names, err := db.partitionsBefore(ctx, table, dayOf(before))
+		if err != nil {
+			return dropped, classify(err)
+		}
+		for _, name := range names {
+			err := db.withLocks(ctx, partitionTries, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `drop table if exists `+pgx.Identifier{name}.Sanitize())
+				return err
+			})
+			if err != nil {
+				return dropped, fmt.Errorf("drop %s: %w", name, err)
+			}
+			dropped = append(dropped, name)
+		}
+	}
+	return dropped, db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `delete from attributes where seen_on < $1::date - 1`, before); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `delete from history_other where last_updated < $1`, before)
+		return err
+	})
+}
+
+// partitionsBefore names the partitions of days that end before day n begins.
+func (db *DB) partitionsBefore(ctx context.Context, table string, n int64) ([]string, error) {
+	rows, err := db.pool.Query(ctx, `
+		select c.relname
+		from pg_inherits i
+		join pg_class c on c.oid = i.inhrelid
+		where i.inhparent = $1::regclass and c.relname ~ '_p[0-9]{8}$' and right(c.relname, 8) < $2
+		order by 1`, table, startOf(n).Format("20060102"))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+var _ concord.HistoryService = (*DB)(nil)
