@@ -130,6 +130,9 @@ func (c *call) commit(ctx context.Context, tx pgx.Tx) error {
 
 // patient returns a context that ends the policy's grace after ctx.
 func (c *call) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Done() == nil {
+		return ctx, func() {}
+	}
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.AfterFunc(c.policy.Grace, cancel)

@@ -103,34 +103,47 @@ func set[T any](field *T, value *T) {
 
 // watch looks what blocks an attempt that takes longer than the policy's WatchAfter.
 type watch struct {
-	timer  *time.Timer
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	call  *call
+	ctx   context.Context
+	pid   uint32
+	timer *time.Timer
 
-	mu    sync.Mutex
-	found []Blocker
+	mu      sync.Mutex
+	stopped bool
+	cancel  context.CancelFunc // of the look under way
+	done    chan struct{}      // closed at its end
+	found   []Blocker
 }
 
 func (c *call) watch(ctx context.Context, conn *pgx.Conn) *watch {
 	if c.policy.WatchAfter < 0 {
 		return nil
 	}
-	w := &watch{}
-	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	pid := conn.PgConn().PID()
-	w.done.Add(1)
-	w.timer = time.AfterFunc(c.policy.WatchAfter, func() {
-		defer w.done.Done()
-		found := c.untilFound(ctx, pid)
-		if len(found) == 0 {
-			return
-		}
-		w.mu.Lock()
-		w.found = found
-		w.mu.Unlock()
-		c.policy.tell(ctx, Notice{Kind: NoticeBlocked, Blockers: found})
-	})
+	w := &watch{call: c, ctx: ctx, pid: conn.PgConn().PID()}
+	w.timer = time.AfterFunc(c.policy.WatchAfter, w.look)
 	return w
+}
+
+// look runs on the timer's goroutine. Nothing but the timer is made before it, for most attempts end sooner.
+func (w *watch) look() {
+	w.mu.Lock()
+	if w.stopped {
+		w.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
+	w.cancel, w.done = cancel, make(chan struct{})
+	w.mu.Unlock()
+	defer close(w.done)
+	defer cancel()
+	found := w.call.untilFound(ctx, w.pid)
+	if len(found) == 0 {
+		return
+	}
+	w.mu.Lock()
+	w.found = found
+	w.mu.Unlock()
+	w.call.policy.tell(ctx, Notice{Kind: NoticeBlocked, Blockers: found})
 }
 
 // untilFound looks again and again, less and less often, what blocks the backend with the given pid.
@@ -148,12 +161,14 @@ func (w *watch) stop() []Blocker {
 	if w == nil {
 		return nil
 	}
-	w.cancel()
-	if w.timer.Stop() {
-		w.done.Done()
-	}
-	w.done.Wait()
+	w.timer.Stop()
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.stopped = true
+	cancel, done := w.cancel, w.done
+	w.mu.Unlock()
+	if cancel != nil {
+		cancel()
+		<-done
+	}
 	return w.found
 }

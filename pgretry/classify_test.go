@@ -146,14 +146,15 @@ func TestConnections(t *testing.T) {
 	})
 	t.Run("AttemptTimeoutEndsTheCall", func(t *testing.T) {
 		t.Parallel()
-		pool, runs := counters(t, 1), 0
+		pool := counters(t, 1)
 		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-			runs++
 			_, err := tx.Exec(ctx, `select pg_sleep(60)`)
 			return err
 		}, pgretry.WithAttemptTimeout(20*time.Millisecond))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, 1, runs)
+		var e *pgretry.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, 1, e.Attempts)
 	})
 	t.Run("TheReserveIsLeftFree", func(t *testing.T) {
 		t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,10 +21,18 @@ const (
 // errStorm ends an attempt that is part of a deadlock storm. It runs again, so no caller sees it but in a history.
 var errStorm = errors.New("gave way to end a deadlock storm")
 
-// flights are the attempts that are running, by lane.
+// flights are the attempts that are running. They lie in shards, so that calls do not wait for each other's lock.
 type flights struct {
-	mu    sync.Mutex
-	lanes map[flightLane]*laneFlights
+	next   atomic.Uint32
+	shards [16]flightShard
+
+	mu     sync.Mutex
+	storms map[flightLane]*storm
+}
+
+type flightShard struct {
+	mu      sync.Mutex
+	running map[*flight]struct{}
 }
 
 type flightLane struct {
@@ -31,8 +40,8 @@ type flightLane struct {
 	name string
 }
 
-type laneFlights struct {
-	running   map[*flight]struct{}
+// storm counts the deadlocks of a lane.
+type storm struct {
 	deadlocks int
 	since     time.Time
 }
@@ -40,6 +49,7 @@ type laneFlights struct {
 // flight is a running attempt.
 type flight struct {
 	lane  flightLane
+	shard *flightShard
 	begun time.Time
 	end   context.CancelCauseFunc
 }
@@ -47,49 +57,56 @@ type flight struct {
 // start registers an attempt. Its context ends with the cause errStorm when the attempt must give way.
 func (fs *flights) start(ctx context.Context, lane flightLane) (context.Context, *flight) {
 	ctx, end := context.WithCancelCause(ctx)
-	f := &flight{lane: lane, begun: time.Now(), end: end}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	l := fs.lanes[lane]
-	if l == nil {
-		if fs.lanes == nil {
-			fs.lanes = map[flightLane]*laneFlights{}
-		}
-		l = &laneFlights{running: map[*flight]struct{}{}}
-		fs.lanes[lane] = l
+	f := &flight{lane: lane, begun: time.Now(), end: end, shard: &fs.shards[fs.next.Add(1)%uint32(len(fs.shards))]}
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	if f.shard.running == nil {
+		f.shard.running = map[*flight]struct{}{}
 	}
-	l.running[f] = struct{}{}
+	f.shard.running[f] = struct{}{}
 	return ctx, f
 }
 
 // finish forgets an attempt; deadlock tells how it ended.
 func (fs *flights) finish(f *flight, deadlock bool) {
 	f.end(nil)
+	f.shard.mu.Lock()
+	delete(f.shard.running, f)
+	f.shard.mu.Unlock()
+	if deadlock && fs.rages(f.lane) {
+		fs.breakUp(f.lane)
+	}
+}
+
+// rages counts a deadlock and tells whether they come in numbers.
+func (fs *flights) rages(lane flightLane) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	l := fs.lanes[f.lane]
-	delete(l.running, f)
-	if deadlock && l.storms() {
-		l.breakUp()
+	if fs.storms == nil {
+		fs.storms = map[flightLane]*storm{}
 	}
-	if len(l.running) == 0 && l.deadlocks == 0 {
-		delete(fs.lanes, f.lane)
+	s := fs.storms[lane]
+	if s == nil {
+		s = &storm{}
+		fs.storms[lane] = s
 	}
+	if now := time.Now(); now.Sub(s.since) > stormWindow {
+		s.deadlocks, s.since = 0, now
+	}
+	s.deadlocks++
+	return s.deadlocks >= stormDeadlocks
 }
 
-func (l *laneFlights) storms() bool {
-	now := time.Now()
-	if now.Sub(l.since) > stormWindow {
-		l.deadlocks, l.since = 0, now
-	}
-	l.deadlocks++
-	return l.deadlocks >= stormDeadlocks
-}
-
-func (l *laneFlights) breakUp() {
-	for f := range l.running {
-		if time.Since(f.begun) > tangledAfter {
-			f.end(errStorm)
+// breakUp ends the attempts of a lane that may be tangled.
+func (fs *flights) breakUp(lane flightLane) {
+	for i := range fs.shards {
+		shard := &fs.shards[i]
+		shard.mu.Lock()
+		for f := range shard.running {
+			if f.lane == lane && time.Since(f.begun) > tangledAfter {
+				f.end(errStorm)
+			}
 		}
+		shard.mu.Unlock()
 	}
 }
