@@ -47,6 +47,7 @@ func (s *Server) commands() (all map[string]server.Command, background map[strin
 		"frontend/get_translations":     s.wsPass,
 		"concord/entity":                s.wsEntity,
 		"concord/history":               s.wsHistory,
+		"concord/trends":                s.wsTrends,
 	}
 	all, background = map[string]server.Command{}, map[string]bool{}
 	for name, f := range list {

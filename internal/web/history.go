@@ -59,11 +59,11 @@ func (s *Server) wsHistory(ctx context.Context, _ *screen, r server.Request) (an
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.history(ctx, home.ID, p.Entity, p.Start.Time, p.End.Time)
+	rows, err := s.history(ctx, home.ID, []string{p.Entity}, p.Start.Time, p.End.Time)
 	if err != nil {
 		return nil, err
 	}
-	return thin(rows, p.Start.Time, p.End.Time, min(max(p.Points, 10), maxPoints)), nil
+	return thin(rows[p.Entity], p.Start.Time, p.End.Time, min(max(p.Points, 10), maxPoints)), nil
 }
 
 // past is one state that an entity had, from At on.
@@ -75,10 +75,11 @@ type past struct {
 
 func (p past) millis() int64 { return int64(math.Round(max(p.LU, p.LC) * 1000)) }
 
-func (s *Server) history(ctx context.Context, home int64, entityID string, start, end time.Time) ([]past, error) {
+// history asks the home for the states of some entities, by entity, oldest first.
+func (s *Server) history(ctx context.Context, home int64, entityIDs []string, start, end time.Time) (map[string][]past, error) {
 	body, err := json.Marshal(map[string]any{
 		"type": "history/history_during_period", "start_time": start.UTC().Format(time.RFC3339Nano),
-		"end_time": end.UTC().Format(time.RFC3339Nano), "entity_ids": []string{entityID},
+		"end_time": end.UTC().Format(time.RFC3339Nano), "entity_ids": entityIDs,
 		"minimal_response": true, "no_attributes": true, "significant_changes_only": false,
 	})
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *Server) history(ctx context.Context, home int64, entityID string, start
 	if err := json.Unmarshal(raw(answer), &all); err != nil {
 		return nil, fmt.Errorf("read the home's history: %w", err)
 	}
-	return all[entityID], nil
+	return all, nil
 }
 
 // thin reduces rows to at most about n points between start and end.

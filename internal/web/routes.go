@@ -53,6 +53,10 @@ func (s *Server) routes() http.Handler {
 	handle("GET /api/services", asksHome, s.user(s.restServices))
 	handle("POST /api/services/{domain}/{service}", asksHome, s.user(s.restCall))
 
+	for _, place := range []string{"camera_proxy", "image_proxy", "media_player_proxy", "entity_picture"} {
+		handle("GET /api/"+place+"/{entity_id}", asksHome, s.user(s.picture))
+	}
+
 	handle("GET /health/live", quick, s.live)
 	handle("GET /health/ready", quick, s.ready)
 	handle("GET /health/serialization", quick, s.serialization)

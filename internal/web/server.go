@@ -66,6 +66,7 @@ type Server struct {
 	sessions *signin.Sessions
 	metrics  *metrics
 	areas    areaCache
+	trends   trendCache
 	ws       *websockets
 	handler  http.Handler
 	started  bool
