@@ -120,7 +120,7 @@ func TestKeyboardIsEnough(t *testing.T) {
 func TestLoginFormLogsIn(t *testing.T) {
 	b := pagetest.NewBrowser(t, pagetest.Phone)
 	h := pagetest.Start(t)
-	b.Open(t, h.URL+"/login?next=//evil.example/", "form.login")
+	b.Open(t, h.URL+"/login?next=/.//evil.example/", "form.login") // the path of this address is //evil.example/
 	b.Do(t, pagetest.Type("[name=login]", "admin"), pagetest.Type("[name=password]", "wrong\r"), pagetest.Visible(".failed"))
 	pagetest.Eval[any](t, b, `document.querySelector("[name=password]").value = ""`)
 	b.Do(t, pagetest.Type("[name=password]", "secret\r"), pagetest.Visible(".area"))

@@ -53,5 +53,6 @@ async function authenticate(login, password) {
 function nextPage() {
   const next = new URLSearchParams(location.search).get("next") ?? "/";
   const url = new URL(next, location.origin);
-  return url.origin === location.origin ? url.pathname + url.search : "/";
+  const here = url.origin === location.origin && !url.pathname.startsWith("//");
+  return here ? url.pathname + url.search : "/";
 }
