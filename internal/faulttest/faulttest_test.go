@@ -1,0 +1,72 @@
+package faulttest_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/internal/faulttest"
+)
+
+func concord(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs a whole Concord and kills it")
+	}
+	path := filepath.Join(t.TempDir(), "concord")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/concord-home/concord/cmd/concord").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return path
+}
+
+// number reads a setting of the long form: CONCORD_FAULTS, CONCORD_FAULT_SEED.
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err, name)
+	return n
+}
+
+func run(t *testing.T, o faulttest.Options) faulttest.Result {
+	t.Helper()
+	o.Log = t.Logf
+	r, err := faulttest.Start(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	require.NoError(t, r.Break(t.Context()))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	result, err := r.Settle(ctx)
+	require.NoError(t, err)
+	t.Logf("%+v", result)
+	require.True(t, result.Exact(), "seed %d: %v", o.Seed, result.Examples)
+	require.NotZero(t, result.Sent)
+	return result
+}
+
+func TestHistoryIsWhatTheHomeSent(t *testing.T) {
+	path := concord(t)
+
+	t.Run("ExactlyOnceWhenTheHomeRemembers", func(t *testing.T) {
+		result := run(t, faulttest.Options{
+			Binary: path, Seed: uint64(number(t, "CONCORD_FAULT_SEED", 1)), //nolint:gosec // not negative
+			Faults: number(t, "CONCORD_FAULTS", 20),
+		})
+		require.Zero(t, result.Gaps)
+		require.Equal(t, result.Sent, result.Stored)
+	})
+
+	t.Run("WithGapsWhereTheHomeForgot", func(t *testing.T) {
+		run(t, faulttest.Options{Binary: path, Seed: 2, Faults: number(t, "CONCORD_FAULTS", 20) / 3, Remembers: 4, Rate: 500})
+	})
+}

@@ -1,0 +1,191 @@
+package faulttest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/concord-home/concord/hass"
+	"github.com/concord-home/concord/hass/simhome"
+)
+
+// change is one state of one entity, as the home had it.
+type change struct {
+	entity     string
+	at         int64 // last_updated in µs
+	state      string
+	attributes [32]byte // hash of the canonical form
+}
+
+// ledger is what the home sent.
+type ledger struct {
+	mu      sync.Mutex
+	list    map[change]bool
+	allowed map[change]bool // states from before the run
+}
+
+func newLedger() *ledger { return &ledger{list: make(map[change]bool), allowed: make(map[change]bool)} }
+
+func (l *ledger) sent(c simhome.Change) {
+	if c.New == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list[changeOf(c.New)] = true
+}
+
+func (l *ledger) had(s *hass.State) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.allowed[changeOf(s)] = true
+}
+
+func changeOf(s *hass.State) change {
+	return change{s.EntityID, s.LastUpdated.UnixMicro(), s.State, canonical(s.Attributes)}
+}
+
+func canonical(raw []byte) [32]byte {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	var v any
+	if d.Decode(&v) != nil {
+		return sha256.Sum256(raw)
+	}
+	sorted, err := json.Marshal(v)
+	if err != nil {
+		return sha256.Sum256(raw)
+	}
+	return sha256.Sum256(sorted)
+}
+
+// Result compares the history with what was sent.
+type Result struct {
+	Sent     int // changes
+	Stored   int // rows of them
+	Doubled  int
+	Invented int // rows that the home never sent
+	InGaps   int // changes that are missing where a gap row says so
+	Lost     int // changes that are missing although no gap row says so
+	Gaps     int // rows
+	Examples []string
+}
+
+// Exact reports whether everything is there once, or covered by a gap.
+func (r Result) Exact() bool { return r.Doubled == 0 && r.Invented == 0 && r.Lost == 0 }
+
+// Settle lets the home stand still, waits until everything is written and
+// asked, and compares.
+func (r *Run) Settle(ctx context.Context) (Result, error) {
+	r.proxy.cutAfter(-1)
+	r.trial.Home.SetRate(0)
+	if err := r.trial.AwaitEqual(ctx); err != nil {
+		return Result{}, err
+	}
+	conn, err := pgx.Connect(ctx, r.server.URL())
+	if err != nil {
+		return Result{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(100 * time.Second)
+	for {
+		var open int
+		if err := conn.QueryRow(ctx, `select count(*) from backfill`).Scan(&open); err != nil {
+			return Result{}, err
+		}
+		result, err := r.compare(ctx, conn)
+		if err != nil || open == 0 && result.Exact() {
+			return result, err
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return result, nil
+		case <-ctx.Done():
+			return result, errors.Join(ctx.Err(), fmt.Errorf("%d questions to the home are open", open))
+		}
+	}
+}
+
+func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
+	var result Result
+	rows, err := conn.Query(ctx, `select entity_id, last_updated, state, attributes::text from state_history_named`)
+	if err != nil {
+		return result, err
+	}
+	have := make(map[change]int)
+	var id, state, attributes string
+	var at time.Time
+	if _, err = pgx.ForEachRow(rows, []any{&id, &at, &state, &attributes}, func() error {
+		have[change{id, at.UnixMicro(), state, canonical([]byte(attributes))}]++
+		return nil
+	}); err != nil {
+		return result, err
+	}
+	gaps, err := readGaps(ctx, conn)
+	if err != nil {
+		return result, err
+	}
+	r.ledger.mu.Lock()
+	defer r.ledger.mu.Unlock()
+	result.Sent, result.Gaps = len(r.ledger.list), len(gaps)
+	for c, n := range have {
+		switch {
+		case n > 1:
+			result.Doubled++
+			result.example("doubled", c)
+		case r.ledger.list[c]:
+			result.Stored++
+		case !r.ledger.allowed[c]:
+			result.Invented++
+			result.example("invented", c)
+		}
+	}
+	for c := range r.ledger.list {
+		switch {
+		case have[c] > 0:
+		case covered(gaps, c):
+			result.InGaps++
+		default:
+			result.Lost++
+			result.example("lost", c)
+		}
+	}
+	return result, nil
+}
+
+func (r *Result) example(what string, c change) {
+	if len(r.Examples) < 10 {
+		r.Examples = append(r.Examples, fmt.Sprintf("%s: %s = %q at %s", what, c.entity, c.state, time.UnixMicro(c.at).UTC().Format(time.RFC3339Nano)))
+	}
+}
+
+type gap struct {
+	Entity   *string
+	From, To time.Time
+}
+
+func readGaps(ctx context.Context, conn *pgx.Conn) ([]gap, error) {
+	rows, err := conn.Query(ctx, `select entity_id, from_time, to_time from gap_named`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[gap])
+}
+
+func covered(gaps []gap, c change) bool {
+	for _, g := range gaps {
+		if (g.Entity == nil || *g.Entity == c.entity) && g.From.UnixMicro() <= c.at && c.at <= g.To.UnixMicro() {
+			return true
+		}
+	}
+	return false
+}
