@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -52,36 +53,57 @@ type markers struct {
 // markerTables remembers which databases have a marker table.
 type markerTables struct {
 	mu    sync.Mutex
-	known map[roleID]markers
+	known map[roleID]*markerEntry
+}
+
+// markerEntry is what is known of one database. While one call looks, the others wait: many at once would ask the same.
+type markerEntry struct {
+	latest  atomic.Pointer[markers]
+	looking chan struct{} // holds a token while a call looks
+}
+
+func (mt *markerTables) entry(id roleID) *markerEntry {
+	mt.mu.Lock()
+	defer mt.mu.Unlock()
+	e := mt.known[id]
+	if e == nil {
+		if mt.known == nil {
+			mt.known = map[roleID]*markerEntry{}
+		}
+		e = &markerEntry{looking: make(chan struct{}, 1)}
+		mt.known[id] = e
+	}
+	return e
 }
 
 // of returns the marker table of db, "" for none. It looks once.
 func (mt *markerTables) of(ctx context.Context, db DB) string {
-	id := identify(db)
-	mt.mu.Lock()
-	m, ok := mt.known[id]
-	mt.mu.Unlock()
-	if ok && (m.table != "" || time.Since(m.found) < absentFor) {
+	e := mt.entry(identify(db))
+	if m := e.latest.Load(); m.fresh() {
+		return m.table
+	}
+	select {
+	case e.looking <- struct{}{}:
+		defer func() { <-e.looking }()
+	case <-ctx.Done():
+		return "" // the transaction itself will tell
+	}
+	if m := e.latest.Load(); m.fresh() {
 		return m.table
 	}
 	m, err := findMarkers(ctx, base(db))
 	if err != nil {
-		return "" // the transaction itself will tell
+		return "" // likewise
 	}
-	mt.mu.Lock()
-	defer mt.mu.Unlock()
-	if mt.known == nil {
-		mt.known = map[roleID]markers{}
-	}
-	mt.known[id] = m
+	e.latest.Store(&m)
 	return m.table
 }
 
-func (mt *markerTables) forget(db DB) {
-	mt.mu.Lock()
-	defer mt.mu.Unlock()
-	delete(mt.known, identify(db))
+func (m *markers) fresh() bool {
+	return m != nil && (m.table != "" || time.Since(m.found) < absentFor)
 }
+
+func (mt *markerTables) forget(db DB) { mt.entry(identify(db)).latest.Store(nil) }
 
 func findMarkers(ctx context.Context, db DB) (m markers, err error) {
 	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
