@@ -20,8 +20,8 @@ const (
 	backfillMost     = 200
 	backfillLook     = time.Second
 	// A home writes its history some seconds behind; an answer that lacks the last
-	// change is asked for again after 2, 6, 18 and 54 s.
-	backfillAttempts = 5
+	// change is asked for again after 2, 6 and 18 s.
+	backfillAttempts = 4
 	backfillAgain    = 2 * time.Second
 )
 

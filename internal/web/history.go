@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/hass/server"
 )
 
@@ -38,7 +39,8 @@ type historyJSON struct {
 	Gaps    [][2]int64 `json:"gaps"`   // from_ms, to_ms: nothing is known
 }
 
-// wsHistory answers concord/history from the home's own history.
+// wsHistory answers concord/history from the database, and from the home's own
+// history while the database is away or knows nothing of that time.
 func (s *Server) wsHistory(ctx context.Context, _ *screen, r server.Request) (any, error) {
 	p := struct {
 		Entity string `json:"entity_id"`
@@ -59,11 +61,65 @@ func (s *Server) wsHistory(ctx context.Context, _ *screen, r server.Request) (an
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.history(ctx, home.ID, []string{p.Entity}, p.Start.Time, p.End.Time)
+	return s.chart(ctx, home.ID, p.Entity, p.Start.Time, p.End.Time, min(max(p.Points, 10), maxPoints))
+}
+
+func (s *Server) chart(ctx context.Context, home int64, entityID string, start, end time.Time, points int) (*historyJSON, error) {
+	known, err := s.knownChart(ctx, home, entityID, start, end, points)
 	if err != nil {
 		return nil, err
 	}
-	return thin(rows[p.Entity], p.Start.Time, p.End.Time, min(max(p.Points, 10), maxPoints)), nil
+	// A chart that begins late may be that of a Concord younger than the home's history.
+	if known != nil && known.begins() < start.Add(end.Sub(start)/20).UnixMilli() {
+		return known, nil
+	}
+	rows, err := s.history(ctx, home, []string{entityID}, start, end)
+	if err != nil && known == nil {
+		return nil, err
+	}
+	asked := thin(rows[entityID], start, end, points)
+	if known != nil && known.begins() <= asked.begins() {
+		return known, nil
+	}
+	return &asked, nil
+}
+
+// knownChart is the chart of the database; nil when it is away or has nothing.
+func (s *Server) knownChart(ctx context.Context, home int64, entityID string, start, end time.Time, points int) (*historyJSON, error) {
+	if s.History == nil {
+		return nil, nil
+	}
+	chart, err := s.History.Chart(ctx, home, entityID, start, end, points)
+	if err != nil && concord.ErrorCode(err) != concord.CodeUnavailable {
+		return nil, err
+	}
+	if err != nil || chart.Rows == 0 {
+		return nil, nil
+	}
+	j := &historyJSON{Numeric: chart.Numeric, Points: [][4]any{}, States: [][2]any{}, Gaps: [][2]int64{}}
+	for _, p := range chart.Points {
+		j.Points = append(j.Points, [4]any{p.At.UnixMilli(), p.Min, p.Max, p.Last})
+	}
+	for _, p := range chart.Steps {
+		j.States = append(j.States, [2]any{p.At.UnixMilli(), p.State})
+	}
+	for _, g := range chart.Gaps {
+		j.Gaps = append(j.Gaps, [2]int64{g.From.UnixMilli(), g.To.UnixMilli()})
+	}
+	return j, nil
+}
+
+// begins is the time of the first point or step, in milliseconds.
+func (j *historyJSON) begins() int64 {
+	at := any(int64(math.MaxInt64))
+	switch {
+	case len(j.Points) > 0:
+		at = j.Points[0][0]
+	case len(j.States) > 0:
+		at = j.States[0][0]
+	}
+	ms, _ := at.(int64)
+	return ms
 }
 
 // past is one state that an entity had, from At on.

@@ -19,10 +19,11 @@ type Options struct {
 	Users    concord.UserService
 	Sessions concord.SessionService
 
-	Reconciler  concord.Reconciler  // nil: {"sync": true} is refused
-	Reconnector concord.Reconnector // nil: websocket_restart is refused
-	Health      concord.Health      // nil: everything counts as up
-	Ledger      concord.Ledger      // nil: /health/serialization and concord/health know nothing
+	Reconciler  concord.Reconciler     // nil: {"sync": true} is refused
+	Reconnector concord.Reconnector    // nil: websocket_restart is refused
+	Health      concord.Health         // nil: everything counts as up
+	History     concord.HistoryService // nil: charts come from the home alone
+	Ledger      concord.Ledger         // nil: /health/serialization and concord/health know nothing
 
 	Page http.Handler // the page's files and its shell; nil serves none
 
