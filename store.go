@@ -43,6 +43,7 @@ type EventCounts struct {
 	Stale   int // the row was as new or newer
 	Failed  int // in quarantine
 	Stored  int // history rows
+	Held    int // kept out of history by a deadband
 	Skipped bool
 }
 
@@ -52,6 +53,7 @@ func (c *EventCounts) Add(o EventCounts) {
 	c.Stale += o.Stale
 	c.Failed += o.Failed
 	c.Stored += o.Stored
+	c.Held += o.Held
 }
 
 // BadRecord is a record in quarantine.

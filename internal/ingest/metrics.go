@@ -70,6 +70,8 @@ func (m *Metrics) observeEvents(c concord.EventCounts, events []concord.Record, 
 	m.records.WithLabelValues("applied").Add(float64(c.Applied))
 	m.records.WithLabelValues("superseded").Add(float64(max(0, len(events)-c.Applied-c.Failed)))
 	m.records.WithLabelValues("failed").Add(float64(c.Failed))
+	m.records.WithLabelValues("stored").Add(float64(c.Stored))
+	m.records.WithLabelValues("held").Add(float64(c.Held))
 	m.batch.Observe(float64(len(events)))
 	m.seconds.Observe(took.Seconds())
 	if last := events[len(events)-1].State; !last.LastUpdated.IsZero() {

@@ -89,9 +89,16 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	if err := w.past.load(ctx, db, home); err != nil {
 		return concord.EventCounts{}, classify(err)
 	}
-	w.rows, w.index = w.past.historyOf(good)
+	rows, index := w.past.historyOf(good)
+	kept, held, remember := w.past.sift(good, rows, index)
+	w.rows, w.index = kept, index
 	db.ensurePartitions(ctx, w.rows.updated)
-	return w.write(ctx, 0, len(good), true)
+	counts, err := w.write(ctx, 0, len(good), true)
+	if err == nil && !counts.Skipped {
+		remember()
+		counts.Held = held
+	}
+	return counts, err
 }
 
 // splitAfter is how many attempts several rows get together.

@@ -58,6 +58,7 @@ type pastHome struct {
 	loaded bool
 	keys   map[string]entityNumber
 	known  map[uint64]attributesNumber // by a hash of the raw text
+	filter deadband
 }
 
 type entityNumber struct {

@@ -177,9 +177,16 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 	if err != nil {
 		return err
 	}
+	filter, err := db.loadDeadband(ctx, home)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.keys, p.loaded = keys, true
+	if len(p.filter.stored) > 0 { // newer than the database may say
+		filter.stored = p.filter.stored
+	}
+	p.keys, p.filter, p.loaded = keys, filter, true
 	return nil
 }
 

@@ -50,7 +50,8 @@ func (db *DB) Upkeep(ctx context.Context, now time.Time) error {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, h := range homes {
-		errs = append(errs, db.rollUp(ctx, h.ID, now))
+		_, err := db.StoreHeld(ctx, h.ID, now)
+		errs = append(errs, err, db.rollUp(ctx, h.ID, now))
 	}
 	_, err = db.DropHistory(ctx, now.AddDate(0, 0, -db.days.keep))
 	return errors.Join(append(errs, err)...)

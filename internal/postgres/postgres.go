@@ -51,8 +51,9 @@ type Options struct {
 	Chunk           int    // records per statement of a reconciliation; 0 means 100
 	Commit          int    // records per transaction of a reconciliation; 0 means 500
 	Wait            time.Duration
-	HistoryDays     int              // days that raw history and 5-minute statistics are kept; 0 means 10
-	Retry           []pgretry.Option // added to every transaction
+	Deadband        []concord.DeadbandRule // what is kept out of history; the first that matches an entity counts
+	HistoryDays     int                    // days that raw history and 5-minute statistics are kept; 0 means 10
+	Retry           []pgretry.Option       // added to every transaction
 	Logger          *slog.Logger
 }
 
@@ -74,6 +75,8 @@ type DB struct {
 	pastMu sync.Mutex
 	pasts  map[int64]*pastHome
 	days   partitionDays
+
+	deadband []concord.DeadbandRule
 }
 
 // Open connects, brings the schema up to date and watches the connection. It
@@ -94,7 +97,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		pool: pool, log: o.Logger, retry: pgretry.New(o.Retry...),
 		chunk: orDefault(o.Chunk, defaultChunk), commit: orDefault(o.Commit, defaultCommit),
 		status: concord.PartStatus{Up: true, Since: time.Now()}, pasts: make(map[int64]*pastHome),
-		days: newPartitionDays(o.HistoryDays),
+		days: newPartitionDays(o.HistoryDays), deadband: o.Deadband,
 	}
 	if err := db.awaitAndMigrate(ctx, o.Wait); err != nil {
 		pool.Close()
@@ -273,7 +276,7 @@ func (db *DB) Close() {
 // write runs fn in a retried transaction. name is the label of its metrics: an
 // endpoint of the fixed list.
 func (db *DB) write(ctx context.Context, name string, fn func(ctx context.Context, tx pgx.Tx) error, opts ...pgretry.Option) error {
-	err := db.retry.Do(ctx, db.pool, fn, append(opts, pgretry.WithName(name))...)
+	err := db.retry.Do(ctx, db.pool, named(ctx, fn), append(opts, pgretry.WithName(name))...)
 	if err == nil {
 		return nil
 	}

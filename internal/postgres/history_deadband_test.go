@@ -1,0 +1,68 @@
+package postgres_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/pgtest"
+	"github.com/concord-home/concord/internal/postgres"
+)
+
+func TestDeadband(t *testing.T) {
+	t.Parallel()
+	rule, err := concord.ParseDeadbandRule("sensor.*_power: absolute=5")
+	require.NoError(t, err)
+	url := pgtest.URL(t)
+	open := func() *bundle {
+		db, err := postgres.Open(t.Context(), postgres.Options{URL: url, Deadband: []concord.DeadbandRule{rule}})
+		require.NoError(t, err)
+		t.Cleanup(db.Close)
+		home, err := db.EnsureHome(t.Context(), "Home", "ws://home/api/websocket")
+		require.NoError(t, err)
+		conn, err := pgx.Connect(t.Context(), url)
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close(t.Context()) })
+		return &bundle{db: db, conn: conn, home: home.ID}
+	}
+	b := open()
+	var records []concord.Record
+	for i, state := range []string{"100", "102", "104", "106", "unavailable", "106", "107", "101", "103"} {
+		records = append(records, b.at("sensor.a_power", state, int64(i), int64(i+1)))
+	}
+	records = append(records, b.at("sensor.b", "1", 20, 20), b.at("sensor.b", "2", 21, 21))
+	counts, err := b.db.WriteEvents(t.Context(), b.home, records, 100)
+	require.NoError(t, err)
+	require.Equal(t, 4, counts.Held)
+	require.Equal(t, 7, counts.Stored)
+	require.Equal(t, "103", b.state(t, "sensor.a_power"), "the live state is whole")
+	require.Equal(t, 0, b.count(t, `select count(*) from history where state = '103'`))
+
+	b = open() // what was held back survives a crash
+	n, err := b.db.StoreHeld(t.Context(), b.home, time.Now())
+	require.NoError(t, err)
+	require.Zero(t, n, "it may change again")
+	n, err = b.db.StoreHeld(t.Context(), b.home, time.Now().Add(2*time.Minute))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.Equal(t, 1, b.count(t, `select count(*) from history where state = '103'`), "the last value arrives")
+}
+
+func TestDeadbandRules(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"", "sensor.a", "sensor.[: absolute=1", "sensor.a: absolut=1", "sensor.a: absolute=-1", "sensor.a: interval=x"} {
+		_, err := concord.ParseDeadbandRule(bad)
+		require.Equal(t, concord.CodeInvalid, concord.ErrorCode(err), bad)
+	}
+	r, err := concord.ParseDeadbandRule("class=power: percent=10 interval=10s")
+	require.NoError(t, err)
+	require.True(t, r.Matches("sensor.a", "power"))
+	require.False(t, r.Matches("sensor.a", "energy"))
+	at := time.Unix(1000, 0)
+	require.False(t, r.Keeps(100, at, 200, at.Add(time.Second)))
+	require.False(t, r.Keeps(100, at, 109, at.Add(time.Minute)))
+	require.True(t, r.Keeps(100, at, 110, at.Add(time.Minute)))
+}
