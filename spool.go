@@ -44,6 +44,8 @@ type SnapshotInfo struct {
 	Cause    string // who asked: "connect", "registry", "periodic", "request"
 	Endpoint string // for metrics: the handler that asked, else "background_sync"
 	Registry *RegistryParts
+	// CorrelationID is that of the request that asked; "" when none did.
+	CorrelationID string `json:",omitempty"`
 }
 
 // RegistryParts is a registry as it travels: see [NewRegistry].
@@ -68,7 +70,8 @@ type Spooled struct {
 type Spool interface {
 	// Publish appends a batch and returns its sequence once it is safe on disk.
 	// Batches of one home keep their order. The error is CodeUnavailable when the
-	// spool cannot be reached or is full.
+	// spool cannot be reached or is full, and CodeInvalid when it can never take
+	// this batch.
 	Publish(ctx context.Context, b *Batch) (seq uint64, err error)
 	// Consume returns a reader of one home's batches after the given sequence.
 	Consume(ctx context.Context, home int64, after uint64) (SpoolReader, error)

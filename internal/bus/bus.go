@@ -174,6 +174,9 @@ func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error)
 		request, cancel := context.WithTimeout(ctx, requestTimeout)
 		ack, err := b.js.Publish(request, subject(batch.HomeID), payload)
 		cancel()
+		if errors.Is(err, nats.ErrMaxPayload) {
+			return 0, &concord.Error{Code: concord.CodeInvalid, Message: "a message is larger than the spool takes", Err: err}
+		}
 		if err != nil {
 			b.refused(ctx, err)
 			return 0, &concord.Error{Code: concord.CodeUnavailable, Message: "the spool does not take messages", Err: err}

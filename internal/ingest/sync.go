@@ -37,6 +37,9 @@ func (w *Writer) addSnapshot(ctx context.Context, b *concord.Spooled) error {
 		return nil
 	}
 	w.snapshot = nil
+	if info.CorrelationID != "" {
+		ctx = concord.WithCorrelationID(ctx, info.CorrelationID)
+	}
 	return w.reconcile(ctx, s, b.Seq)
 }
 

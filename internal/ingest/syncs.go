@@ -58,7 +58,7 @@ func (s *Syncs) Wait(ctx context.Context, home int64, seq uint64) ([]concord.Sta
 func (s *Syncs) find(home int64, seq uint64) (*finishedSync, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.finished {
+	for i := len(s.finished) - 1; i >= 0; i-- { // a failure may have become a success
 		if f := s.finished[i]; f.home == home && f.seq >= seq {
 			return &f, nil
 		}

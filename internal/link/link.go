@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/concord-home/concord"
@@ -32,6 +33,7 @@ const (
 	commandTimeout = 10 * time.Second
 	fetchTimeout   = 60 * time.Second
 	fetchAgain     = 5 * time.Second
+	quietTimeout   = 2 * time.Second
 	registryQuiet  = 250 * time.Millisecond // registry events come in bursts
 )
 
@@ -66,6 +68,7 @@ type Owner struct {
 	table   *table
 	queue   *queue
 	syncs   *syncRequests
+	feeding sync.Mutex // held over table and feed, so that the feed has the table's order
 }
 
 // New checks the options. Nothing is dialled before Run.
@@ -159,6 +162,8 @@ func later(a, b time.Time) time.Time {
 // entitiesChanged takes one event of the entities subscription. It runs on the
 // goroutine that reads the connection.
 func (o *Owner) entitiesChanged(e hass.Event) {
+	o.feeding.Lock()
+	defer o.feeding.Unlock()
 	update, err := o.table.apply(e)
 	if err != nil {
 		o.metrics.undecodable.Inc()
@@ -177,7 +182,7 @@ func (o *Owner) entitiesChanged(e hass.Event) {
 	}
 	for i := range update.invalid {
 		o.metrics.badRecords.Inc()
-		o.queue.bad(update.invalid[i])
+		o.queue.bad(e.Position.Connection, update.invalid[i])
 	}
 	if update.backwards > 0 {
 		o.metrics.backwards.Add(float64(update.backwards))

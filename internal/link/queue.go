@@ -21,6 +21,7 @@ const (
 
 	firstPublishWait   = 50 * time.Millisecond
 	longestPublishWait = 5 * time.Second
+	drainTimeout       = 2 * time.Second
 )
 
 var (
@@ -79,11 +80,8 @@ func (q *queue) records(connection int64, records []concord.Record) {
 
 // bad passes on a record that could not be read, for the quarantine: its
 // attributes hold the record as it came, which no table takes.
-func (q *queue) bad(e hass.ItemError) {
+func (q *queue) bad(connection int64, e hass.ItemError) {
 	s := &concord.State{EntityID: e.EntityID, State: e.Err.Error(), Attributes: e.Raw}
-	q.mu.Lock()
-	connection := q.connection
-	q.mu.Unlock()
 	q.push(item{connection: connection, records: []concord.Record{{State: s}}})
 }
 
@@ -91,6 +89,9 @@ func (q *queue) push(i item) {
 	q.mu.Lock()
 	if q.waiting+len(i.records) > maxQueued {
 		q.overflow()
+	}
+	if i.snapshot != nil {
+		q.dropOlderSnapshot(&i)
 	}
 	if n := len(q.items); n > 0 && i.records != nil && q.items[n-1].records != nil &&
 		q.items[n-1].connection == i.connection && len(q.items[n-1].records)+len(i.records) <= maxMessage {
@@ -104,6 +105,23 @@ func (q *queue) push(i item) {
 	select {
 	case q.wake <- struct{}{}:
 	default:
+	}
+}
+
+// dropOlderSnapshot takes a waiting snapshot out: the new one says all that it
+// says, and who waits for it is served by the new one.
+func (q *queue) dropOlderSnapshot(newer *item) {
+	for n, old := range q.items {
+		if old.snapshot == nil || old.connection != newer.connection {
+			continue
+		}
+		first, second := old.reply, newer.reply
+		newer.reply = func(seq uint64, err error) {
+			first(seq, err)
+			second(seq, err)
+		}
+		q.items = append(q.items[:n:n], q.items[n+1:]...)
+		return
 	}
 }
 
@@ -138,19 +156,24 @@ func (q *queue) take() (item, bool) {
 	return i, true
 }
 
+// run publishes until ctx ends and then what waits, for drainTimeout at most:
+// what was heard is made safe if the spool takes it.
 func (q *queue) run(ctx context.Context) {
-	for {
+	defer q.refuseAll()
+	publish, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, cancel) })()
+	for publish.Err() == nil {
 		i, ok := q.take()
 		if !ok {
 			select {
 			case <-ctx.Done():
-				q.refuseAll()
 				return
 			case <-q.wake:
 			}
 			continue
 		}
-		seq, err := q.handle(ctx, i)
+		seq, err := q.handle(publish, i)
 		if i.reply != nil {
 			i.reply(seq, err)
 		}
@@ -202,6 +225,11 @@ func (q *queue) publish(ctx context.Context, b *concord.Batch) (uint64, error) {
 			return 0, ctx.Err()
 		}
 		q.metrics.publishErrors.Inc()
+		if concord.ErrorCode(err) == concord.CodeInvalid { // it never will
+			q.metrics.dropped.Add(float64(len(b.Records)))
+			q.log.Error("a message that no spool takes is dropped", "kind", b.Kind, "records", len(b.Records), "error", err)
+			return 0, err
+		}
 		q.log.Warn("the spool does not take a message, trying again", "error", err, "wait", wait)
 		select {
 		case <-ctx.Done():

@@ -23,16 +23,21 @@ type syncRequests struct {
 }
 
 type syncRequest struct {
-	cause    string
-	endpoint string
-	reply    func(seq uint64, err error) // nil when nobody waits
+	cause         string
+	endpoint      string
+	correlationID string                      // of the request that asks
+	reply         func(seq uint64, err error) // nil when nobody waits
 }
 
 func newSyncRequests() *syncRequests { return &syncRequests{wake: make(chan struct{}, 1)} }
 
 func (r *syncRequests) ask(cause, endpoint string, reply func(uint64, error)) {
+	r.add(syncRequest{cause: cause, endpoint: endpoint, reply: reply})
+}
+
+func (r *syncRequests) add(w syncRequest) {
 	r.mu.Lock()
-	r.waiting = append(r.waiting, syncRequest{cause, endpoint, reply})
+	r.waiting = append(r.waiting, w)
 	r.mu.Unlock()
 	select {
 	case r.wake <- struct{}{}:
@@ -57,7 +62,10 @@ func (o *Owner) Snapshot(ctx context.Context, endpoint string) (uint64, error) {
 		err error
 	}
 	done := make(chan result, 1)
-	o.syncs.ask("request", endpoint, func(seq uint64, err error) { done <- result{seq, err} })
+	o.syncs.add(syncRequest{
+		cause: "request", endpoint: endpoint, correlationID: concord.CorrelationID(ctx),
+		reply: func(seq uint64, err error) { done <- result{seq, err} },
+	})
 	select {
 	case r := <-done:
 		if r.err != nil {
@@ -124,6 +132,11 @@ func (o *Owner) serve(ctx context.Context, requests []syncRequest) {
 	if err != nil {
 		if ctx.Err() == nil {
 			o.log.Warn("the home could not be read for a reconciliation", "cause", wanted.cause, "error", err)
+			o.feed.UpdateStatus(o.home.ID, func(s *concord.HomeStatus) {
+				if s.Link == concord.LinkConnecting && s.Error == "" {
+					s.Error = concord.ErrorMessage(explain(err))
+				}
+			})
 			time.AfterFunc(fetchAgain, func() { o.syncs.ask(wanted.cause, "background_sync", nil) })
 		}
 		answer(0, err)
@@ -147,7 +160,7 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64
 		return nil, 0, fmt.Errorf("read configuration: %w", err)
 	}
 	parts.KeepOrder = ordersItself(config.Version)
-	info := &concord.SnapshotInfo{Cause: r.cause, Endpoint: r.endpoint, Registry: parts}
+	info := &concord.SnapshotInfo{Cause: r.cause, Endpoint: r.endpoint, Registry: parts, CorrelationID: r.correlationID}
 	batch := &concord.Batch{Kind: concord.BatchSnapshot, HomeID: o.home.ID, Snapshot: info}
 
 	var connection int64
@@ -160,11 +173,11 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64
 			return nil, 0, fmt.Errorf("read states: %w", err)
 		}
 		for i := range bad {
-			o.queue.bad(bad[i])
+			o.queue.bad(at.Connection, bad[i])
 		}
 		info.Seq, connection = at.Seq, at.Connection
 		batch.Records = recordsOf(states, at)
-		o.repair(states, at)
+		o.repair(ctx, states, at)
 	}
 	o.feed.SetRegistry(o.home.ID, concord.NewRegistry(slices.Clone(parts.Floors), slices.Clone(parts.Areas),
 		slices.Clone(parts.Devices), slices.Clone(parts.Entities), slices.Clone(parts.Labels), parts.KeepOrder))
@@ -180,8 +193,22 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64
 }
 
 // repair corrects the live model where the home's answer differs from what the
-// events added up to.
-func (o *Owner) repair(states []hass.State, at hass.Position) {
+// events added up to. It waits until the events before the answer are handled;
+// while there are always some waiting it leaves the repair to the next time.
+func (o *Owner) repair(ctx context.Context, states []hass.State, at hass.Position) {
+	ctx, cancel := context.WithTimeout(ctx, quietTimeout)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for o.client.Status().QueuedBytes > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	o.feeding.Lock()
+	defer o.feeding.Unlock()
 	u := o.table.repair(states, at)
 	if len(u.changes) == 0 {
 		return

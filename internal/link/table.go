@@ -110,15 +110,13 @@ func (t *table) remove(u *update, id string, p hass.Position) {
 }
 
 // repair makes the table equal to what get_states answered at p, except for
-// what events changed later, and returns the differences. There are none unless
-// an event was missed.
+// what events changed later, and returns the differences. All events before p
+// must be applied; then there are none unless an event was missed.
 func (t *table) repair(states []hass.State, p hass.Position) update {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var u update
-	if p.Connection != t.connection || t.seq < p.Seq {
-		// Another connection, or events before p still wait to be applied: what looks
-		// like a difference may be on its way.
+	if p.Connection != t.connection {
 		return u
 	}
 	present := make(map[string]bool, len(states))

@@ -192,7 +192,20 @@ func readOrCreate(path string, value func() string) (string, error) {
 		return "", err
 	}
 	v := value()
-	return v, os.WriteFile(path, []byte(v+"\n"), 0o600)
+	return v, writeSafely(path, v+"\n")
+}
+
+// writeSafely writes a 0600 file that is whole and on disk, or not there.
+func writeSafely(path, content string) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // choosePort keeps the port of the last start while it is free.
