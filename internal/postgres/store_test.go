@@ -210,6 +210,19 @@ func TestSyncStage(t *testing.T) {
 		require.Equal(t, "event", b.state(t, "a.new"))
 	})
 
+	t.Run("WhatOnlyPostgreSQLRefusesCostsItselfOnly", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		s := snapshot(b.home, 5, 1)
+		level := 99_999_999_999
+		s.Registry.Floors = append(s.Registry.Floors, concord.Floor{ID: "moon", Name: "Moon", Level: &level})
+		counts, err := b.db.SyncStage(t.Context(), concord.StageAreas, s)
+		require.NoError(t, err)
+		require.Equal(t, 1, counts.Failed)
+		require.Equal(t, 3, counts.Created)
+		require.Equal(t, 1, b.quarantined(t))
+	})
+
 	t.Run("BadAreaCostsItselfOnly", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)

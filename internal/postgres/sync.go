@@ -3,11 +3,13 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/pgretry"
@@ -154,6 +156,9 @@ func (r *stageRun) syncTable(ctx context.Context, t table, rows []row) error {
 			}
 			return nil
 		})
+		if refusesData(err) {
+			err = r.rowsOneByOne(ctx, t, batch)
+		}
 		if err != nil {
 			return err
 		}
@@ -166,6 +171,31 @@ func (r *stageRun) syncTable(ctx context.Context, t table, rows []row) error {
 		tag, err := tx.Exec(ctx, t.deleteSQL(), r.snapshot.HomeID, ids)
 		c.Deleted = int(tag.RowsAffected())
 		return err
+	})
+}
+
+// rowsOneByOne is the slow way for a batch that PostgreSQL refused: a savepoint
+// a row isolates those that it does not take.
+func (r *stageRun) rowsOneByOne(ctx context.Context, t table, batch []row) error {
+	return r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error {
+		for i := range batch {
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+				return upsertRows(ctx, tx, r.snapshot.HomeID, t, batch[i:i+1], c)
+			})
+			if refusesData(err) {
+				pgErr, _ := errors.AsType[*pgconn.PgError](err)
+				id, _ := batch[i][t.id].(string)
+				bad := concord.BadRecord{EntityID: id, Reason: t.name + ": " + pgErr.Message, SQLState: pgErr.Code}
+				if bad.Record, err = json.Marshal(batch[i]); err == nil {
+					err = quarantine(ctx, tx, r.snapshot.HomeID, bad)
+				}
+				c.Failed++
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
