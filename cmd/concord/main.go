@@ -15,13 +15,16 @@ import (
 )
 
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Run the server: homes, database, dashboard."`
-	Doctor  doctorCmd  `cmd:"" help:"Find the error behind 'current transaction is aborted' in logs and servers."`
-	Monitor monitorCmd `cmd:"" help:"Show conflicts as they happen."`
-	Lab     labCmd     `cmd:"" help:"Reproduce conflicts on a PostgreSQL, by strategy."`
-	Simhome simhomeCmd `cmd:"" help:"Run a simulated home that speaks Home Assistant's WebSocket API."`
-	DB      dbCmd      `cmd:"" name:"db" help:"About the database."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the server: homes, database, dashboard."`
+	Doctor     doctorCmd     `cmd:"" help:"Find the error behind 'current transaction is aborted' in logs and servers."`
+	Monitor    monitorCmd    `cmd:"" help:"Show conflicts as they happen."`
+	Lab        labCmd        `cmd:"" help:"Reproduce conflicts on a PostgreSQL, by strategy."`
+	Simhome    simhomeCmd    `cmd:"" help:"Run a simulated home that speaks Home Assistant's WebSocket API."`
+	Export     exportCmd     `cmd:"" help:"Write history as CSV or JSON lines."`
+	Quarantine quarantineCmd `cmd:"" help:"About records that could not be written."`
+	Retention  retentionCmd  `cmd:"" help:"Drop old history now."`
+	DB         dbCmd         `cmd:"" name:"db" help:"About the database."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

@@ -100,7 +100,7 @@ func findMissed(ctx context.Context, tx pgx.Tx, home int64, records []concord.Re
 // away is the time that was missed.
 type away struct {
 	epoch int32
-	from  *time.Time // nil when the home was never heard before
+	from  *time.Time // nil when the home was never heard before; without a change yet, the newest state counts
 	long  time.Duration
 }
 
@@ -108,7 +108,7 @@ func awayOf(ctx context.Context, tx pgx.Tx, home int64) (away, error) {
 	var a away
 	var seconds float64
 	rows, err := tx.Query(ctx, `
-		select clock_epoch, away_from, coalesce(extract(epoch from now() - away_since), 0)::double precision
+		select clock_epoch, coalesce(away_from, (select max(last_updated) from entity_state where home_id = $1)), coalesce(extract(epoch from now() - away_since), 0)::double precision
 		from spool_position
 		where home_id = $1`, home)
 	if err != nil {

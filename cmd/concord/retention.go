@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// retentionCmd drops old history now; the server does it by itself every minute.
+type retentionCmd struct {
+	databaseFlags
+	Keep time.Duration `default:"240h" help:"How much raw history and 5-minute statistics to keep; whole days (UTC) are dropped. Hourly statistics stay."`
+}
+
+// Run drops whole partitions.
+func (c *retentionCmd) Run(ctx context.Context) error {
+	db, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	begin := time.Now()
+	dropped, err := db.DropHistory(ctx, time.Now().Add(-c.Keep))
+	for _, name := range dropped {
+		fmt.Println("dropped", name)
+	}
+	fmt.Printf("%d partitions in %v\n", len(dropped), time.Since(begin).Round(time.Millisecond))
+	return err
+}
