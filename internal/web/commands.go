@@ -45,6 +45,7 @@ func (s *Server) commands() (all map[string]server.Command, background map[strin
 		"history/history_during_period": s.wsPass,
 		"frontend/get_icons":            s.wsPass,
 		"frontend/get_translations":     s.wsPass,
+		"todo/item/list":                s.wsPass,
 		"concord/entity":                s.wsEntity,
 		"concord/history":               s.wsHistory,
 		"concord/trends":                s.wsTrends,

@@ -71,9 +71,10 @@ async function show() {
 
 /** Goes to another address of the page without loading it anew. */
 export function go(href, { replace = false } = {}) {
-  const kiosk = new URLSearchParams(location.search).has("kiosk");
   const url = new URL(href, location.origin);
-  if (kiosk) url.searchParams.set("kiosk", "");
+  for (const [key, value] of new URLSearchParams(location.search)) {
+    if (key === "kiosk" || key === "home") url.searchParams.set(key, value);
+  }
   history[replace ? "replaceState" : "pushState"]({}, "", url);
   show();
 }
@@ -108,11 +109,16 @@ const settings = () => html`<div class="tools">
     ${[["en", "English"], ["zh-Hant", "繁體中文"], ["ru", "русский"]].map(([v, text]) => html`<option value=${v} .selected=${v === lang}>${text}</option>`)}</select>${icon("chevron-down")}</label>
   <button class="btn square" aria-label=${t("log_out")} title=${t("log_out")} @click=${logOut}>${icon("logout")}</button></div>`;
 
+// With several homes their names are a choice; each tab may show another one.
+const homeChoice = () => html`<label class="choice homes"><span class="sr">${t("home")}</span><select @change=${(ev) => location.assign("/?home=" + ev.target.value)}>
+  ${outline.homes.map((h) => html`<option value=${h.id} .selected=${h.id === outline.home?.id}>${h.name}</option>`)}</select>${icon("chevron-down")}</label>`;
+const severalHomes = () => (outline.homes?.length ?? 0) > 1;
+
 function drawChrome() {
   at("side").ariaLabel = t("areas");
   at("tabs").ariaLabel = t("more_menu");
   document.querySelector(".skip").textContent = t("skip");
-  render(html`<div class="brand"><span class="mark" aria-hidden="true">${mark}</span><span class="t">${outline.home?.name ?? "Concord"}</span></div>
+  render(html`<div class="brand"><span class="mark" aria-hidden="true">${mark}</span>${severalHomes() ? homeChoice() : html`<span class="t">${outline.home?.name ?? "Concord"}</span>`}</div>
     <button class="find" @click=${openSearch}>${icon("magnify")}<span class="t">${t("search")}</span><kbd>/</kbd></button>
     <div class="scroll">${navItem("/", "view-dashboard-outline", t("overview"))}${areaList()}
       ${outline.unassigned?.entities ? navItem("/area/unassigned", "shape-outline", t("no_area")) : nothing}</div>
@@ -136,7 +142,7 @@ function openSheet(kind) {
 }
 
 function drawSheet() {
-  render(html`<div class="sheet-in"><div class="grab"></div>${sheetKind === "areas" ? areaList() : html`${navItem("/status", "heart-pulse", t("status"))}${settings()}`}</div>`, at("sheet"));
+  render(html`<div class="sheet-in"><div class="grab"></div>${sheetKind === "areas" ? areaList() : html`${severalHomes() ? homeChoice() : nothing}${navItem("/status", "heart-pulse", t("status"))}${settings()}`}</div>`, at("sheet"));
 }
 
 // ---- banner -----------------------------------------------------------------------------
@@ -200,6 +206,15 @@ document.addEventListener("keydown", (ev) => {
 at("sheet").addEventListener("click", (ev) => ev.target === at("sheet") && at("sheet").close());
 addEventListener("popstate", show);
 
+// A camera that can be seen is asked for a new picture now and then.
+function refreshCameras() {
+  if (document.hidden || !link.online) return;
+  for (const img of document.querySelectorAll("img.camera")) {
+    const { top, bottom } = img.getBoundingClientRect();
+    if (bottom > 0 && top < innerHeight && img.complete) img.src = img.dataset.src + "&at=" + Date.now();
+  }
+}
+
 // Calls fn when the screen has its first content and the browser is at leisure.
 function afterFirstScreen(fn) {
   if (view.waits) return setTimeout(afterFirstScreen, 100, fn);
@@ -232,6 +247,7 @@ async function start() {
   }).observe(main);
   setInterval(drawBanner, 1000);
   setInterval(touchAll, 60_000);
+  setInterval(refreshCameras, 10_000);
 }
 
 start();

@@ -12,7 +12,7 @@ function load() {
 }
 
 /** Draws points [[ms, min, max, last], …] into the element; gaps stay empty. */
-export async function makeChart(into, { points, gaps = [] }, [start, end], lang, unit) {
+export async function makeChart(into, { points, gaps = [] }, [start, end], lang, unit, zoom) {
   await load();
   if (!into?.isConnected) return;
   into.replaceChildren();
@@ -24,8 +24,12 @@ export async function makeChart(into, { points, gaps = [] }, [start, end], lang,
   const time = (unix, long) => new Intl.DateTimeFormat(lang, long ? { day: "numeric", month: "short" } : { hour: "numeric", minute: "2-digit" }).format(unix * 1000);
   const long = end - start > 3 * 86400e3;
   const band = { show: true, stroke: "transparent", points: { show: false } };
+  const chosen = (u) => {
+    if (u.select.width < 8) return;
+    zoom([u.posToVal(u.select.left, "x") * 1000, u.posToVal(u.select.left + u.select.width, "x") * 1000]);
+  };
   new globalThis.uPlot({
-    width: into.clientWidth, height: into.clientHeight, cursor: { y: false, points: { size: 7 } }, legend: { show: false },
+    width: into.clientWidth, height: into.clientHeight, cursor: { y: false, points: { size: 7 }, drag: { setScale: false, x: true, y: false } }, hooks: { setSelect: [chosen] }, legend: { show: false },
     scales: { x: { range: (_, min, max) => [min, max] } },
     axes: [{ ...axis, space: 64, values: (_, v) => v.map((x) => time(x, long)) }, { ...axis, size: 52, values: (_, v) => v.map((x) => number.format(x)) }],
     series: [{}, band, band, { stroke: colour("--accent"), width: 2, spanGaps: false, points: { show: rows.length < 3 }, value: (_, v) => `${v} ${unit}` }],

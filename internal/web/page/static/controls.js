@@ -1,7 +1,7 @@
 // One row per entity: icon, name, state, and the control that its domain asks for.
 import { html, nothing } from "lit-html";
 import { act, pending, trendOf } from "./home.js";
-import { live, badge, tint, icon, toggleSwitch, slider, stepper, iconButton, choice, actionNote, flip, shown } from "./ui.js";
+import { live, badge, tint, icon, picture, toggleSwitch, slider, stepper, iconButton, choice, actionNote, flip, shown } from "./ui.js";
 import { t, domainOf, classOf, stateText, className, isGone, isOn, unitOf, colourOf, batteryIcon, ago, number, withUnit, percent } from "./entity.js";
 
 const has = (st, bit) => ((st.attributes.supported_features ?? 0) & bit) !== 0;
@@ -98,8 +98,8 @@ const control = {
   text(e, st, name) {
     const send = (v) => act(e.id, "set_value", { value: v }, { want: (s) => s.state === v });
     const type = st.attributes.mode === "password" ? "password" : "text";
-    return html`<input class="field" type=${type} aria-label=${name} .value=${st.state === "unknown" ? "" : st.state}
-      maxlength=${st.attributes.max ?? nothing} pattern=${st.attributes.pattern ?? nothing} @change=${(ev) => ev.target.reportValidity() && send(ev.target.value)} />`;
+    return html`<form @submit=${(ev) => (ev.preventDefault(), ev.target.firstElementChild.blur())}><input class="field" type=${type} aria-label=${name} autocomplete="off" .value=${st.state === "unknown" ? "" : st.state}
+      maxlength=${st.attributes.max ?? nothing} pattern=${st.attributes.pattern ?? nothing} @change=${(ev) => ev.target.reportValidity() && send(ev.target.value)} /></form>`;
   },
   counter: (e, st, name) => html`<div class="stepper" role="group" aria-label=${name}>
     <button aria-label=${t("less", { name })} @click=${() => act(e.id, "decrement")}>${icon("minus")}</button><output>${stateText(e, st)}</output>
@@ -224,7 +224,7 @@ function drawRow(st, e) {
     ${badge(e, st, name, toggleOf(e, st))}
     <a class="nm" href="/entity/${e.id}" data-open=${e.id}><span class="n">${name}</span>${below ? html`<span class="s">${below}</span>` : nothing}</a>
     ${valued ? html`<div class="right">${e.battery ? battery(e.battery) : nothing}${domain === "sensor" ? spark(e.id) : nothing}<span class="val ${isGone(st) ? "faint" : ""}">${text}</span></div>` : html`<div class="ct">${e.battery && !wide.has(domain) ? battery(e.battery) : nothing}${inline}</div>`}
-    ${actionNote(e.id)}
+    ${picture(e, st, name)}${actionNote(e.id)}
   </div>`;
 }
 

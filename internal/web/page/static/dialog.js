@@ -2,10 +2,10 @@
 // happened to it, what it is part of.
 import { html, render, nothing } from "lit-html";
 import { ask, act, watch, states, listen } from "./home.js";
-import { icon, tint, slider, actionNote, toggleSwitch, flip, iconButton, choice } from "./ui.js";
+import { icon, tint, picture, slider, actionNote, toggleSwitch, flip, iconButton, choice } from "./ui.js";
 import { control, brightness, dimmable, has, near } from "./controls.js";
 import { favourites } from "./views.js";
-import { t, localeOf, domainOf, stateText, isGone, isOn, isNumeric, ago, moment, stateWord, attributeWord, classOf, unitOf, percent, number, withUnit } from "./entity.js";
+import { t, localeOf, domainOf, stateText, isGone, isOn, isNumeric, ago, moment, stateWord, attributeWord, classOf, colourOf, unitOf, percent, number, withUnit } from "./entity.js";
 
 const box = document.getElementById("dialog");
 let open = null; // {id, e, about, stops, history, redraw}
@@ -25,7 +25,7 @@ export async function openDialog(id, { closed, redraw } = {}) {
   } catch (error) {
     mine.failure = error;
   }
-  if (open === mine) draw(), loadHistory();
+  if (open === mine) draw(), loadHistory(), loadTasks();
 }
 
 function close() {
@@ -50,12 +50,12 @@ function draw() {
   const name = e.name || e.full_name || st?.attributes.friendly_name || id;
   render(html`<div class="dlg-head">
       ${iconButton("close", t("close"), () => box.close())}
-      <div class="names"><span class="over">${[about?.area?.name, about?.device?.name].filter(Boolean).join(" · ")}</span><h2>${name}</h2></div>
+      <div class="names"><span class="over">${[about?.area?.name, about?.device?.name].filter((part) => part && part !== name).join(" · ")}</span><h2>${name}</h2></div>
       ${about ? iconButton(favourites.has(id) ? "star" : "star-outline", t(favourites.has(id) ? "unstar" : "star"), () => (favourites.toggle(e), open.redraw?.(), draw()), { pressed: favourites.has(id) }) : nothing}
     </div>
     <div class="dlg-body" .style=${tint(e, st)} data-entity=${id} data-state=${st?.state ?? ""}>
       ${failure && !st ? html`<p class="note">${t("no_such_entity")}</p>` : nothing}
-      ${st ? html`${hero(e, st)}${isGone(st) ? nothing : html`<div class="panel">${(big[domainOf(id)] ?? plainControl)(e, st, name)}</div>`}` : nothing}
+      ${picture(e, st, name, true)}${st ? html`${hero(e, st)}${isGone(st) ? nothing : html`<div class="panel">${(big[domainOf(id)] ?? plainControl)(e, st, name)}</div>`}` : nothing}
       ${historyPart(e, st)}${about ? related(about) : nothing}${st ? attributes(st) : nothing}
     </div>`, box);
   if (open.chart?.needsDraw) drawChart();
@@ -135,6 +135,12 @@ const big = {
       ${has(st, 512) ? html`<button class="btn" @click=${() => act(e.id, "locate")}>${icon("map-marker")}${t("locate")}</button>` : nothing}`;
   },
   alarm_control_panel: alarm,
+  todo: () => tasks(),
+  weather(e, st) {
+    const a = st.attributes;
+    const fact = (key, value, unit) => (value == null ? nothing : html`<div><span class="lab">${t(key)}</span><b>${withUnit(number(value), unit)}</b></div>`);
+    return html`<div class="facts-row">${fact("humidity", a.humidity, "%")}${fact("wind", a.wind_speed, a.wind_speed_unit)}${fact("pressure", a.pressure, a.pressure_unit)}</div>`;
+  },
   lock(e, st, name) {
     return html`${control.lock(e, st, name)}${has(st, 1) ? html`<button class="btn" @click=${() => act(e.id, "open")}>${icon("door-open")}${t("open")}</button>` : nothing}`;
   },
@@ -153,16 +159,32 @@ function alarm(e, st) {
       : html`<button class="btn" @click=${send("alarm_disarm", "disarmed")}>${icon("shield-off")}${t("disarm")}</button>`}`;
 }
 
+// ---- to-do lists ---------------------------------------------------------------------
+
+async function loadTasks() {
+  if (domainOf(open.id) !== "todo") return;
+  const mine = open;
+  const answer = await ask({ type: "todo/item/list", entity_id: mine.id }).catch(() => null);
+  mine.tasks = answer?.items;
+  if (open === mine) draw();
+}
+
+function tasks() {
+  if (!open.tasks) return nothing;
+  if (!open.tasks.length) return html`<p class="note">${t("no_tasks")}</p>`;
+  return html`<ul class="tasks">${open.tasks.map((item) => html`<li class=${item.status === "completed" ? "done" : ""}>${icon(item.status === "completed" ? "check-circle" : "circle-outline")}<span>${item.summary}${item.due ? html`<small>${item.due}</small>` : nothing}</span></li>`)}</ul>`;
+}
+
 // ---- history -----------------------------------------------------------------------
 
 async function loadHistory() {
   const mine = open;
-  const end = Date.now();
-  const start = end - mine.hours * 3600e3;
+  const [start, end] = mine.zoom ?? [Date.now() - mine.hours * 3600e3, Date.now()];
   const request = { type: "concord/history", entity_id: mine.id, start: new Date(start).toISOString(), end: new Date(end).toISOString(), points: Math.min(box.clientWidth, 480) };
   const answer = await ask(request).catch(() => null);
   if (open !== mine) return;
   mine.history = answer;
+  mine.asked = true;
   mine.range = [start, end];
   if (answer?.numeric && answer.points?.length > 1) await import("./chart.js").then((m) => (mine.chart = { make: m.makeChart, needsDraw: true }));
   if (open === mine) draw();
@@ -170,16 +192,30 @@ async function loadHistory() {
 
 function drawChart() {
   open.chart.needsDraw = false;
-  open.chart.make(box.querySelector(".chart"), open.history, open.range, localeOf(), unitOf(open.e, states.get(open.id)));
+  const mine = open;
+  const zoom = (range) => ((mine.zoom = range), open === mine && loadHistory());
+  open.chart.make(box.querySelector(".chart"), open.history, open.range, localeOf(), unitOf(open.e, states.get(open.id)), zoom);
 }
 
 function historyPart(e, st) {
   const h = open.history;
-  if (!h || (!h.points?.length && !h.states?.length)) return nothing;
+  if (!open.asked) return html`<div class="field-row"><span class="lab">${t("history")}</span><div class="await"></div></div>`;
+  if (!h) return html`<p class="note">${t("no_history")}</p>`;
   const spans = [[6, t("hours_n", { n: 6 })], [24, t("hours_n", { n: 24 })], [168, t("days_n", { n: 7 })]];
   return html`<div class="field-row"><span class="lab">${t("history")}</span>
-    ${h.numeric ? html`<div class="chart"></div>` : timeline(e, st, h)}
-    <div class="seg">${spans.map(([n, text]) => html`<button class="btn ${n === open.hours ? "chosen" : ""}" aria-pressed=${n === open.hours} @click=${() => ((open.hours = n), loadHistory())}>${text}</button>`)}</div></div>`;
+    ${h.points?.length > 1 ? html`<div class="chart"></div>` : h.states?.length ? timeline(e, st, h) : html`<p class="note">${t("nothing_happened")}</p>`}
+    <div class="seg">${spans.map(([n, text]) => html`<button class="btn ${n === open.hours && !open.zoom ? "chosen" : ""}" aria-pressed=${n === open.hours && !open.zoom} @click=${() => ((open.hours = n), (open.zoom = null), loadHistory())}>${text}</button>`)}</div></div>`;
+}
+
+const silent = new Set(["unavailable", "unknown", ""]);
+const palette = ["lightblue", "amber", "purple", "green", "orange", "cyan"];
+
+// The colour of a stretch of time: the state's own, else one that tells it from the others.
+function fillOf(e, st, state, seen) {
+  if (silent.has(state)) return "";
+  const own = colourOf(e, { ...st, state, attributes: { ...st?.attributes, hvac_action: undefined } });
+  const colour = own ?? (/^(sensor|select|input_select|weather|event)$/.test(domainOf(e.id)) ? palette[seen.indexOf(state) % palette.length] : isOn({ state }) ? "lightblue" : null);
+  return colour ? `background:var(--${colour});color:var(--${colour}-ink)` : "";
 }
 
 function timeline(e, st, h) {
@@ -187,8 +223,9 @@ function timeline(e, st, h) {
   const parts = h.states.map(([at, state], i) => ({ state, from: Math.max(at, start), to: h.states[i + 1]?.[0] ?? end })).filter((p) => p.to > p.from);
   const domain = domainOf(e.id);
   const word = (s) => stateWord(domain, classOf(e, st), s);
+  const seen = [...new Set(parts.map((p) => p.state))];
   return html`<div class="bars" role="img" aria-label=${parts.slice(-8).map((p) => `${word(p.state)} ${moment(p.from)}`).join(", ")}>
-    ${parts.map((p) => html`<span title="${word(p.state)} · ${moment(p.from)}" .style=${`flex:${p.to - p.from} 0 0;${isOn({ state: p.state }) ? "background:var(--c,var(--accent))" : ""}`}></span>`)}</div>
+    ${parts.map((p) => html`<span class=${silent.has(p.state) ? "gap" : ""} title="${word(p.state)} · ${moment(p.from)}" .style=${`flex:${p.to - p.from} 0 0;${fillOf(e, st, p.state, seen)}`}>${(p.to - p.from) / (end - start) > 0.14 ? word(p.state) : nothing}</span>`)}</div>
     <div class="scale"><span>${moment(start)}</span><span>${moment(end)}</span></div>`;
 }
 
@@ -206,7 +243,7 @@ function related({ area, device, related: r = {} }) {
   return html`${all.length ? html`<div class="field-row"><span class="lab">${t("related")}</span><div class="links">${all}</div></div>` : nothing}${made ? html`<p class="age">${made}</p>` : nothing}`;
 }
 
-const hiddenAttributes = new Set(["friendly_name", "icon", "supported_features", "entity_picture", "attribution", "device_class", "unit_of_measurement", "state_class"]);
+const hiddenAttributes = new Set(["friendly_name", "icon", "supported_features", "entity_picture", "attribution", "device_class", "unit_of_measurement", "state_class", "access_token"]);
 
 function attributes(st) {
   const list = Object.entries(st.attributes).filter(([k]) => !hiddenAttributes.has(k));

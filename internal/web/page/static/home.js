@@ -125,8 +125,13 @@ async function heartbeat() {
   beating = false;
 }
 
-const withHome = (message) =>
-  link.homeId === undefined || !message.type.startsWith("concord/") ? message : { home_id: link.homeId, ...message };
+const withHome = (message) => (link.homeId === undefined ? message : { home_id: link.homeId, ...message });
+
+/** The address of an entity's picture; `version` tells a new picture from an old one. */
+export function pictureOf(id, version) {
+  const query = new URLSearchParams({ ...(link.homeId === undefined ? {} : { home_id: link.homeId }), ...(version ? { v: version } : {}) });
+  return `/api/entity_picture/${id}?${query}`;
+}
 
 /** Sends one command and answers its result; rejects with {code, message}. */
 export async function ask(message) {

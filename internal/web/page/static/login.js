@@ -15,7 +15,7 @@ export function login(into) {
 }
 
 const form = (draw) => html`<form class="login card" @submit=${(ev) => submit(ev, draw)}>
-  <h1>Concord</h1>
+  <img src="/favicon.ico" alt="" width="44" height="44" /><h1>Concord</h1>
   <label>${t("user")}<input class="field" name="login" autocomplete="username" autocapitalize="none" spellcheck="false" required /></label>
   <label>${t("password")}<input class="field" name="password" type="password" autocomplete="current-password" required /></label>
   ${failure ? html`<p class="failed" role="alert"><span>${failure}</span></p>` : nothing}

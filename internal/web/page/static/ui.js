@@ -2,7 +2,7 @@
 import { html, nothing } from "lit-html";
 import { AsyncDirective, directive } from "lit-html/async-directive.js";
 import { core } from "concord/facts.js";
-import { states, pending, listen, touch, touchAll, act, dismiss } from "./home.js";
+import { states, pending, listen, touch, touchAll, act, dismiss, pictureOf } from "./home.js";
 import { t, iconOf, colourOf, lampColour, inkOn, isGone, isOn, domainOf } from "./entity.js";
 
 // ---- icons ------------------------------------------------------------------
@@ -92,6 +92,19 @@ export function badge(e, st, name, toggle) {
   if (!toggle || isGone(st)) return html`<span class="${cls} ${toggle ? "" : "still"}"><span class="disc">${picture}</span></span>`;
   const label = t(isOn(st) ? "turn_off" : "turn_on", { name });
   return html`<button class=${cls} aria-label=${label} title=${label} @click=${toggle}><span class="disc">${picture}</span></button>`;
+}
+
+const pictured = new Set(["camera", "image"]);
+
+/** What a camera sees, an image shows; for others the picture in their attributes, such as a record's cover. */
+export function picture(e, st, name, everyDomain = false) {
+  const source = st?.attributes.entity_picture;
+  const domain = domainOf(e.id);
+  if (!source || isGone(st) || !/^\/[^/]/.test(source) || !(everyDomain || pictured.has(domain))) return nothing;
+  const camera = domain === "camera";
+  const src = pictureOf(e.id, camera ? "" : st.state + (st.attributes.entity_picture_local ?? source.split("cache=")[1] ?? ""));
+  return html`<img class="picture ${camera ? "camera" : ""}" src=${src} data-src=${src} alt=${name} loading="lazy" decoding="async"
+    @load=${(ev) => ev.target.classList.remove("lost")} @error=${(ev) => ev.target.classList.add("lost")} />`;
 }
 
 export function toggleSwitch(e, st, name, flip) {

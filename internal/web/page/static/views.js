@@ -147,7 +147,7 @@ export function area(id, changed) {
       return !data && !failure;
     },
     get title() {
-      return data?.area.name ?? outline.areas.get(id)?.name ?? (id === "unassigned" ? t("no_area") : "");
+      return id === "unassigned" ? t("no_area") : (data?.area.name ?? outline.areas.get(id)?.name ?? "");
     },
     partial: true, // the first drawing stops at the lower edge of the window
     stop: () => (stop(), unwatch()),
@@ -184,8 +184,10 @@ function areaHead(id, title) {
 }
 
 function areaBody(data, n, height) {
-  const devices = data.devices.filter((d) => d.entities.length > 0).map((d) => deviceCard(d, data.area.name));
-  const groups = groupCards(data.entities);
+  const shown = data.devices.filter((d) => d.entities.length > 0);
+  const devices = shown.filter(hasFace).map((d) => deviceCard(d, data.area.name));
+  const quiet = shown.filter((d) => !hasFace(d));
+  const groups = [...groupCards(data.entities), ...(quiet.length ? [quietCard(quiet, data.area.name)] : [])];
   if (devices.length + groups.length === 0) return html`<p class="empty">${t("empty_area")}</p>`;
   const hidden = [data.hidden ? t("hidden_n", { n: data.hidden }) : null, data.disabled ? t("disabled_n", { n: data.disabled }) : null].filter(Boolean);
   return html`<div class="cols">${inColumns([...devices, ...groups], n, height)}</div>${hidden.length ? html`<p class="note">${hidden.join(" · ")}</p>` : nothing}`;
@@ -216,6 +218,18 @@ function deviceCard(device, areaName) {
       ${rows.map((e) => row(e))}
       ${rest.length ? html`<details><summary>${icon("chevron-right")}<span>${t("more_n", { n: rest.length })}</span></summary>${rest.map((e) => row(e))}</details>` : nothing}
     </article>`,
+  };
+}
+
+// A device of nothing but settings and diagnostics shares one card with its like.
+const hasFace = (device) => device.entities.some((e) => !folded(e) && e.id !== device.battery);
+
+function quietCard(devices, areaName) {
+  return {
+    height: 40 + devices.length * 34,
+    draw: () => html`<article class="card list"><div class="dev"><h3>${t("settings_and_diagnostics")}</h3></div>
+      ${devices.map((d) => html`<details data-device=${d.id}><summary>${icon("chevron-right")}<span class="grow">${withoutArea(d.name, areaName)}</span>${d.battery ? battery(d.battery) : nothing}<span>${number(inOrder(d.entities).filter((e) => e.id !== d.battery).length)}</span></summary>
+        ${inOrder(d.entities.filter((e) => e.id !== d.battery)).map((e) => row(e))}</details>`)}</article>`,
   };
 }
 
