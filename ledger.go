@@ -107,4 +107,5 @@ type ServerStats struct {
 	TempBytes         int64
 	DatabaseBytes     int64
 	Quarantined       int64 // records in quarantine
+	Gaps              int64 // times in the history of which nobody knows
 }
