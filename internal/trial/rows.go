@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,8 +81,11 @@ func (t *Trial) AwaitEqual(ctx context.Context) error {
 	}
 }
 
-// ServerLog counts, in the log of the embedded server, Concord's own 40001 and
-// everybody's 25P02.
+// own is a line about a conflict of Concord's, with or without a correlation id.
+var own = regexp.MustCompile(`app=concord(/\S*)? sqlstate=(40001|40P01) ERROR`)
+
+// ServerLog counts, in the log of the embedded server, Concord's own 40001
+// and 40P01, and everybody's 25P02.
 func (t *Trial) ServerLog() (own40001, all25P02 int) {
 	files, _ := filepath.Glob(filepath.Join(t.Dir, "postgres", "data", "log", "*.log")) // the pattern is valid
 	for _, name := range files {
@@ -89,7 +93,7 @@ func (t *Trial) ServerLog() (own40001, all25P02 int) {
 		if err != nil {
 			continue
 		}
-		own40001 += bytes.Count(b, []byte("app=concord sqlstate=40001 ERROR"))
+		own40001 += len(own.FindAll(b, -1))
 		all25P02 += bytes.Count(b, []byte("sqlstate=25P02"))
 	}
 	return own40001, all25P02
