@@ -37,7 +37,16 @@ func (a *App) registerParts() {
 		}
 		return 0
 	})
-	a.registry.MustRegister(newConflictCollector(a.ledger), newHomeCollector(a.live), newEntityCollector(a.live, a.config.MetricsEntities), a.server)
+	a.registry.MustRegister(newConflictCollector(a.ledger), newHomeCollector(a.live, a.lastHeard), newEntityCollector(a.live, a.config.MetricsEntities), a.server)
+}
+
+// lastHeard is when a home last said something, heartbeats included.
+func (a *App) lastHeard(home int64) time.Time {
+	h, err := a.home(home)
+	if err != nil {
+		return time.Time{}
+	}
+	return h.current().LastMessage()
 }
 
 func number(is bool) float64 {

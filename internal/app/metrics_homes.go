@@ -16,17 +16,19 @@ import (
 // homeCollector asks the live model at each scrape, so a home that was removed
 // has no series.
 type homeCollector struct {
-	live concord.Live
+	live  concord.Live
+	heard func(home int64) time.Time
 
 	connected, since, age, synced, entities, areas *prometheus.Desc
 }
 
-func newHomeCollector(live concord.Live) *homeCollector {
+// newHomeCollector takes who knows when a home was last heard.
+func newHomeCollector(live concord.Live, heard func(home int64) time.Time) *homeCollector {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, []string{"home", "name"}, nil)
 	}
 	return &homeCollector{
-		live:      live,
+		live: live, heard: heard,
 		connected: desc("concord_home_connected", "1 when the link to the home is up."),
 		since:     desc("concord_home_link_since_timestamp_seconds", "When the link came into its present state."),
 		age:       desc("concord_home_data_age_seconds", "Time since the home was last heard, heartbeats included."),
@@ -51,8 +53,8 @@ func (c *homeCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		send(c.connected, number(h.Link == concord.LinkConnected))
 		send(c.since, unix(h.Since))
-		if !h.LastMessage.IsZero() {
-			send(c.age, max(time.Since(h.LastMessage).Seconds(), 0))
+		if last := c.heard(h.ID); !last.IsZero() {
+			send(c.age, max(time.Since(last).Seconds(), 0))
 		}
 		if !h.LastSync.IsZero() {
 			send(c.synced, unix(h.LastSync))

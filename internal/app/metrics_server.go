@@ -54,6 +54,7 @@ func newServerStats(find func(context.Context) (concord.ServerStats, error)) *se
 	add(counter, "concord_server_temp_bytes_total", "Bytes that statements wrote to temporary files.", func(s stats) float64 { return float64(s.TempBytes) })
 	add(gauge, "concord_server_database_bytes", "Size of the database.", func(s stats) float64 { return float64(s.DatabaseBytes) })
 	add(gauge, "concord_quarantine_records", "Records that could not be written and wait for a person.", func(s stats) float64 { return float64(s.Quarantined) })
+	add(gauge, "concord_gaps", "Times in the history of which nobody knows what happened.", func(s stats) float64 { return float64(s.Gaps) })
 	return s
 }
 
