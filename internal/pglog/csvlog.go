@@ -135,7 +135,6 @@ type csvScanner struct {
 	at    int
 	count int
 	bad   bool
-	buf   []byte
 }
 
 // field reads the next field; quoted pairs are resolved.

@@ -2,15 +2,14 @@ package pglog
 
 // engine does the pairing, in the order of the log. It is used by one goroutine.
 type engine struct {
-	options  Options
-	result   *Result
-	book     *book
-	series   series
-	span     timeSpan
-	streams  map[string]*stream
-	join     *joiner // nil unless both a server's log and Odoo's are given
-	failed   error
-	maxTable int
+	options Options
+	result  *Result
+	book    *book
+	series  series
+	span    timeSpan
+	streams map[string]*stream
+	join    *joiner // nil unless both a server's log and Odoo's are given
+	failed  error
 }
 
 // source is one input while it is being merged.

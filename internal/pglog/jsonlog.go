@@ -192,7 +192,7 @@ func (w *worker) nestedRecord(line []byte, f *flow) bool {
 		}
 		return object == nil
 	})
-	if object == nil || len(object) < 2 || object[0] != '{' {
+	if len(object) < 2 || object[0] != '{' {
 		return false
 	}
 	var severity []byte

@@ -91,6 +91,3 @@ func cut(part []byte, limit int) string {
 	}
 	return string(part)
 }
-
-// aborting tells whether the record is an error of level ERROR or above.
-func (r *Record) aborting() bool { return r.Severity >= Error }

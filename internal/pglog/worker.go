@@ -26,7 +26,6 @@ type seen struct {
 	records   int64
 	noSession int64 // errors whose session could not be told
 	noState   int64 // errors without SQLSTATE in the log
-	stateless bool
 	restarts  int
 }
 
