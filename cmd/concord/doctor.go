@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -26,10 +27,16 @@ type doctorCmd struct {
 	Files    []string `arg:"" optional:"" name:"file" help:"Logs, directories, or - for standard input; gz, zst and bz2 are unpacked; rotated sets are put in order."`
 }
 
+// gcPercent trades memory for speed: what lives is small (some 20 MB), so the process stays far below 200 MB.
+const gcPercent = 300
+
 // Run examines and prints.
 func (c *doctorCmd) Run(ctx context.Context) error {
 	if len(c.Files) == 0 && c.Database == "" {
 		return exitError{2, errors.New("nothing to examine: give a log file, a directory, - for standard input, or --database URL")}
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	options, closeInputs, err := c.options(ctx)
 	if err != nil {

@@ -82,6 +82,8 @@ type words struct {
 	names  map[string]token // severity words without colon, for csvlog and jsonlog
 	notes  map[[2]byte][]note
 	apps   []string // localised " application_name="
+	// english is the meaning of "ERROR:", which some other languages write too
+	english token
 }
 
 var loadWords = sync.OnceValue(func() *words {
@@ -91,6 +93,7 @@ var loadWords = sync.OnceValue(func() *words {
 			w.add(lang, row)
 		}
 	}
+	w.english = w.tokens["ERROR:"]
 	return w
 })
 

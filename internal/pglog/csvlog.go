@@ -37,6 +37,12 @@ func (w *worker) parseCSV(c *chunk) {
 	data := c.data
 	for len(data) > 0 {
 		n, lines := csvRecordEnd(data)
+		w.begin, w.torn = w.line+1, data[n-1] != '\n'
+		if lines == 1 && !w.torn && w.quickCSV(data[:n]) {
+			w.line++
+			data = data[n:]
+			continue
+		}
 		record, closed := data[:n], n < len(data) || data[n-1] == '\n'
 		if record[0] < '1' || record[0] > '9' || !csvStartAt(record, 0) {
 			n = lineEnd(data) // rubbish, or the rest of a record that was torn

@@ -15,6 +15,10 @@ var (
 
 // jsonRecord handles a line of PostgreSQL's jsonlog, or an operator's line that carries such a record as an object.
 func (w *worker) jsonRecord(line []byte, f *flow) bool {
+	if w.quickJSON(line) {
+		f.open = false
+		return true
+	}
 	at := bytes.Index(line, keySeverity)
 	if at < 0 {
 		return w.nestedRecord(line, f)

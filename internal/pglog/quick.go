@@ -132,6 +132,10 @@ func (w *words) usual(line []byte, at int) (*token, int) {
 		if string(line[at:at+7]) == "HINT:  " {
 			return &hintToken, at + 7
 		}
+	case 'E':
+		if string(line[at:at+8]) == "ERROR:  " {
+			return &w.english, at + 8
+		}
 	case 'C':
 		if string(line[at:at+10]) == "CONTEXT:  " {
 			return &contextToken, at + 10
