@@ -39,11 +39,14 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	asJSON := flag.Bool("json", false, "print JSON only")
-	size := flag.Int64("mb", 1024, "size of each input")
+	size := flag.Int64("mb", 1024, "size of the stderr input")
+	others := flag.Int64("other-mb", 256, "size of the inputs in other forms")
+	budget := flag.Duration("budget", 150*time.Second, "no further input is made, and no run repeated, after this time")
 	binary := flag.String("binary", "", "the concord to measure; it is built when not given")
-	peers := flag.Int64("peer-mb", 64, "size of the input for slow peers")
+	peers := flag.Int64("peer-mb", 32, "size of the input for slow peers; their rate is of this part")
 	flag.Parse()
-	results, err := measure(*binary, *size<<20, *peers<<20)
+	b := bench{size: *size << 20, others: *others << 20, peers: *peers << 20, end: time.Now().Add(*budget)}
+	results, err := b.measure(*binary)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench doctor:", err)
 		return 1
@@ -65,8 +68,17 @@ func run() int {
 	return 0
 }
 
+// bench holds the sizes in bytes and the time after which nothing more is begun.
+type bench struct {
+	size, others, peers int64
+	end                 time.Time
+}
+
+// late tells whether the time is used up, so that a loaded machine gets fewer runs instead of a longer bench.
+func (b *bench) late() bool { return time.Now().After(b.end) }
+
 // measure builds the program and the inputs, and runs all tools.
-func measure(program string, size, peerSize int64) ([]result, error) {
+func (b *bench) measure(program string) ([]result, error) {
 	dir, err := os.MkdirTemp("", "bench-doctor")
 	if err != nil {
 		return nil, err
@@ -80,19 +92,27 @@ func measure(program string, size, peerSize int64) ([]result, error) {
 	}
 	var all []result
 	for _, form := range forms {
+		if b.late() {
+			fmt.Fprintf(os.Stderr, "bench doctor: %s left out: the time is used up (-budget)\n", form.name)
+			continue
+		}
 		path := filepath.Join(dir, form.name)
+		size := b.others
+		if form.name == "stderr" {
+			size = b.size
+		}
 		bytes, err := form.write(path, size)
 		if err != nil {
 			return nil, fmt.Errorf("write %s: %w", form.name, err)
 		}
-		r, err := best(3, form.name, "concord doctor --json", bytes, program, "doctor", "--json", path)
+		r, err := b.best(3, form.name, "concord doctor --json", bytes, program, "doctor", "--json", path)
 		if err != nil {
 			return nil, err
 		}
 		r.judge()
 		all = append(all, r)
 		if form.name == "stderr" {
-			more, err := runPeers(dir, path, bytes, peerSize)
+			more, err := b.runPeers(dir, path, bytes)
 			if err != nil {
 				return nil, err
 			}
@@ -112,10 +132,10 @@ func (r *result) judge() {
 }
 
 // runPeers measures what others use on the same log: a search that pairs nothing, and pgBadger on a part of it.
-func runPeers(dir, path string, bytes, peerSize int64) ([]result, error) {
+func (b *bench) runPeers(dir, path string, bytes int64) ([]result, error) {
 	var out []result
 	if grep, err := exec.LookPath("grep"); err == nil {
-		r, err := best(3, "stderr", "grep -cE", bytes, grep, "-cE", "(ERROR|FATAL|PANIC):  (could not serialize|deadlock|current transaction)", path)
+		r, err := b.best(2, "stderr", "grep -cE", bytes, grep, "-cE", "(ERROR|FATAL|PANIC):  (could not serialize|deadlock|current transaction)", path)
 		if err != nil {
 			return nil, err
 		}
@@ -127,11 +147,11 @@ func runPeers(dir, path string, bytes, peerSize int64) ([]result, error) {
 		return out, nil
 	}
 	part := filepath.Join(dir, "part.log")
-	n, err := forms[0].write(part, peerSize)
+	n, err := forms[0].write(part, b.peers)
 	if err != nil {
 		return nil, err
 	}
-	r, err := best(1, "stderr", "pgbadger -j 2", n, badger, "-q", "-j", "2", "-f", "stderr", "-p", "%m [%p] %q%u@%d ", "-o", filepath.Join(dir, "out.html"), part)
+	r, err := b.best(1, "stderr", "pgbadger -j 2", n, badger, "-q", "-j", "2", "-f", "stderr", "-p", "%m [%p] %q%u@%d ", "-o", filepath.Join(dir, "out.html"), part)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +159,12 @@ func runPeers(dir, path string, bytes, peerSize int64) ([]result, error) {
 }
 
 // best runs a tool several times and keeps the quickest: the first run also fills the page cache.
-func best(times int, input, tool string, bytes int64, name string, args ...string) (result, error) {
+func (b *bench) best(times int, input, tool string, bytes int64, name string, args ...string) (result, error) {
 	var fastest result
-	for range times {
+	for n := range times {
+		if n > 0 && b.late() {
+			break
+		}
 		cmd := exec.Command(name, args...)
 		cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
 		started := time.Now()
