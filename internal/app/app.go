@@ -191,6 +191,7 @@ func (a *App) Run(ctx context.Context) error {
 		wg.Go(func() { h.past.Run(work) })
 	}
 	wg.Go(func() { a.health.run(work) })
+	wg.Go(func() { boundMemory(work) })
 	wg.Go(func() { a.db.RunUpkeep(work) })
 	a.runWatchers(work, &wg)
 	a.web.Start()
