@@ -33,7 +33,7 @@ func firstCard(b *testing.B, url string) float64 {
 	defer stop()
 	require.NoError(b, err)
 	require.NoError(b, browser.Slow(4))
-	browser.Preload(b, `new MutationObserver((_, o) => { const e = document.querySelector(".row .val, .row .ct"); if (e) { o.disconnect(); requestAnimationFrame(() => setTimeout(() => window.firstCard = performance.now())); } }).observe(document, {childList: true, subtree: true})`)
+	browser.Preload(b, pagetest.FirstCard)
 	browser.Open(b, url, ".row")
 	browser.Until(b, "window.firstCard")
 	bytes, requests := browser.Traffic()

@@ -13,9 +13,11 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -220,26 +222,58 @@ func (b *Browser) Login(t testing.TB, base, user, password string) {
 	b.Do(t, Type("[name=login]", user), Type("[name=password]", password+"\r"), Visible(".area.card"))
 }
 
+// Go goes to the address and waits until it has loaded.
+func (b *Browser) Go(url string) error { return b.Run(chromedp.Navigate(url)) }
+
 // Until waits until the JavaScript expression is true.
 func (b *Browser) Until(t testing.TB, expression string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, stepLimit)
-	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("!!("+expression+")")); err != nil {
+	if err := b.Await(expression); err != nil {
 		t.Fatalf("waiting for %s: %v\nconsole: %s", expression, err, strings.Join(b.Complaints(), "\n"))
 	}
+}
+
+// Await is Until outside of a test.
+func (b *Browser) Await(expression string) error {
+	ctx, cancel := context.WithTimeout(b.ctx, stepLimit)
+	defer cancel()
+	_, err := chromedp.Run(ctx, chromedp.Poll[bool]("!!("+expression+")"))
+	return err
 }
 
 // Eval runs a JavaScript expression, waits where it is a promise, and returns its value.
 func Eval[T any](t testing.TB, b *Browser, expression string) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, stepLimit)
-	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	value, err := Value[T](b, expression)
 	if err != nil {
 		t.Fatalf("%s: %v", expression, err)
 	}
 	return value
+}
+
+// Value is Eval outside of a test.
+func Value[T any](b *Browser, expression string) (T, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, stepLimit)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// SetCookie gives the browser a cookie of the address.
+func (b *Browser) SetCookie(url, name, value string) error {
+	_, err := chromedp.Call(b.ctx, network.SetCookie, network.SetCookieParams{Name: name, Value: value, URL: url})
+	return err
+}
+
+// Heap collects garbage and returns the bytes of JavaScript objects that are left.
+func (b *Browser) Heap() (float64, error) {
+	if _, err := chromedp.Call(b.ctx, heapprofiler.CollectGarbage, cdp.Empty{}); err != nil {
+		return 0, err
+	}
+	usage, err := chromedp.Call(b.ctx, runtime.GetHeapUsage, cdp.Empty{})
+	if err != nil {
+		return 0, err
+	}
+	return usage.UsedSize, nil
 }
 
 // Slow makes the processor as many times slower for the page.
@@ -251,10 +285,41 @@ func (b *Browser) Slow(times float64) error {
 // Preload runs a script in every page before the page's own.
 func (b *Browser) Preload(t testing.TB, script string) {
 	t.Helper()
-	_, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
-	if err != nil {
+	if err := b.Inject(script); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Inject is Preload outside of a test.
+func (b *Browser) Inject(script string) error {
+	_, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	return err
+}
+
+// FirstCard is a script for Preload that sets window.firstCard to the
+// milliseconds from the start of the navigation to the first drawn card with a
+// value or a control.
+const FirstCard = `new MutationObserver((_, o) => { const e = document.querySelector(".row .val, .row .ct"); if (e) { o.disconnect(); requestAnimationFrame(() => setTimeout(() => window.firstCard = performance.now())); } }).observe(document, {childList: true, subtree: true})`
+
+// CountWork begins to count what Work returns; it is for before Open.
+func (b *Browser) CountWork() error {
+	_, err := chromedp.Call(b.ctx, performance.Enable, performance.EnableParams{TimeDomain: performance.EnableTimeDomainThreadTicks})
+	return err
+}
+
+// Work returns the processor time of the page's main thread, Slow included,
+// whatever else the machine does.
+func (b *Browser) Work() (time.Duration, error) {
+	all, err := chromedp.Call(b.ctx, performance.GetMetrics, cdp.Empty{})
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range all.Metrics {
+		if m.Name == "TaskDuration" {
+			return time.Duration(m.Value * float64(time.Second)), nil
+		}
+	}
+	return 0, errors.New("the browser counts no work")
 }
 
 // Shoot writes a PNG of the window.
