@@ -22,7 +22,7 @@ const maxPicture = 16 << 20
 // is not fetched: an integration must not choose what Concord asks for.
 var picturePaths = []string{"/api/camera_proxy/", "/api/image_proxy/", "/api/media_player_proxy/", "/api/image/serve/", "/local/"}
 
-var pictureTypes = map[string]bool{"image/jpeg": true, "image/png": true, "image/webp": true, "image/gif": true, "image/svg+xml": true, "image/avif": true}
+var pictureTypes = map[string]bool{"image/jpeg": true, "image/jpg": true, "image/png": true, "image/webp": true, "image/gif": true, "image/svg+xml": true, "image/avif": true}
 
 // pictures fetches from homes. Redirects are not followed: they could lead anywhere.
 var pictures = &http.Client{

@@ -221,8 +221,9 @@ function fillOf(e, st, state, seen) {
 function timeline(e, st, h) {
   const [start, end] = open.range;
   const parts = h.states.map(([at, state], i) => ({ state, from: Math.max(at, start), to: h.states[i + 1]?.[0] ?? end })).filter((p) => p.to > p.from);
+  if (parts.length && parts[0].from > start) parts.unshift({ state: "", from: start, to: parts[0].from });
   const domain = domainOf(e.id);
-  const word = (s) => stateWord(domain, classOf(e, st), s);
+  const word = (s) => (s === "" ? t("unknown") : stateWord(domain, classOf(e, st), s));
   const seen = [...new Set(parts.map((p) => p.state))];
   return html`<div class="bars" role="img" aria-label=${parts.slice(-8).map((p) => `${word(p.state)} ${moment(p.from)}`).join(", ")}>
     ${parts.map((p) => html`<span class=${silent.has(p.state) ? "gap" : ""} title="${word(p.state)} · ${moment(p.from)}" .style=${`flex:${p.to - p.from} 0 0;${fillOf(e, st, p.state, seen)}`}>${(p.to - p.from) / (end - start) > 0.14 ? word(p.state) : nothing}</span>`)}</div>

@@ -3,12 +3,12 @@ import { html, nothing } from "lit-html";
 import { outline, floorsWithAreas, subscribe, watch, act, states, touchAll, loadTrends } from "./home.js";
 import { live, icon } from "./ui.js";
 import { row, nameOf, battery } from "./controls.js";
-import { t, domainOf, number, isNumeric, loadPlatformIcons } from "./entity.js";
+import { t, domainOf, number, withUnit, isNumeric, loadPlatformIcons } from "./entity.js";
 
 // ---- summaries ----------------------------------------------------------------------
 
 /** "21.4 °C" of the server in the reader's notation. */
-export const reading = (text) => text?.replace(/-?\d+(\.\d+)?/, (n) => number(Number(n), n.split(".")[1]?.length ?? 0)).replace(" %", "%").replace(" ", "\u00a0");
+export const reading = (text) => text?.replace(/-?\d+(\.\d+)?/, (n) => number(Number(n), n.split(".")[1]?.length ?? 0)).replace(" %", withUnit("", "%")).replace(" ", "\u00a0");
 
 const allOff = (ids) => ids.filter((id) => states.get(id)?.state !== "off").forEach((id) => act(id, "light.turn_off", {}, { want: (s) => s.state === "off" }));
 
@@ -252,7 +252,15 @@ function groupCards(entities) {
   const left = new Set(entities);
   const groups = groupsOf.map(([key, , fits]) => ({ key, list: [...left].filter((e) => fits(domainOf(e.id))) }));
   groups.forEach((g) => g.list.forEach((e) => left.delete(e)));
-  return [{ key: "entities", list: inOrder([...left]) }, ...groups].filter((g) => g.list.length).map(groupCard);
+  return [{ key: "entities", list: inOrder([...left]) }, ...groups].filter((g) => g.list.length).flatMap(inParts).map(groupCard);
+}
+
+// A long group is cut, so that it fills all columns.
+const LONGEST = 12;
+function inParts({ key, list }) {
+  const parts = Math.ceil(list.length / LONGEST);
+  const size = Math.ceil(list.length / parts);
+  return Array.from({ length: parts }, (_, i) => ({ key, list: list.slice(i * size, (i + 1) * size) }));
 }
 
 function groupCard({ key, list }) {
