@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/internal/app"
 )
 
@@ -28,6 +29,8 @@ type serveCmd struct {
 	Commit          int           `env:"SYNC_COMMIT" default:"500" help:"Records per transaction of a reconciliation."`
 	ReconcilePeriod time.Duration `env:"RECONCILE_PERIOD" default:"5m" help:"Time between reconciliations that nothing else asked for."`
 	SpoolMaxBytes   int64         `env:"SPOOL_MAX_BYTES" default:"8589934592" help:"Most bytes in the spool, when it is created."`
+	HistoryDays     int           `env:"HISTORY_DAYS" default:"10" help:"Days that raw history and 5-minute statistics are kept; hourly ones are kept for ever."`
+	Deadband        []string      `env:"DEADBAND" sep:";" placeholder:"RULE" help:"Keep small changes out of history, such as \"sensor.*_power: absolute=5 interval=10s\"; the first rule that matches counts."`
 	TrustProxy      bool          `env:"TRUST_PROXY" help:"Believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them."`
 	HealthWindow    time.Duration `env:"HEALTH_WINDOW" default:"1h" help:"Time that the health of conflicts looks back, a day at most."`
 	HealthDegraded  float64       `env:"HEALTH_DEGRADED" default:"0.05" help:"Share of write transactions with conflicts above which it is degraded."`
@@ -77,7 +80,14 @@ func (c *serveCmd) config() (app.Config, error) {
 		Attempts: c.Attempts, FirstWait: c.FirstWait, LongestWait: c.LongestWait, Chunk: c.Chunk, Commit: c.Commit,
 		ReconcilePeriod: c.ReconcilePeriod, SpoolMaxBytes: c.SpoolMaxBytes, TrustProxy: c.TrustProxy,
 		SimulatedRate: c.SimulatedRate, SimulatedEntites: c.SimulatedSize, Version: version(),
-		Logger: newLogger(os.Stderr, c.LogLevel, c.LogFormat), Announce: announce,
+		HistoryDays: c.HistoryDays, Logger: newLogger(os.Stderr, c.LogLevel, c.LogFormat), Announce: announce,
+	}
+	for _, text := range c.Deadband {
+		rule, err := concord.ParseDeadbandRule(text)
+		if err != nil {
+			return config, fmt.Errorf("DEADBAND: %w", err)
+		}
+		config.Deadband = append(config.Deadband, rule)
 	}
 	config.HealthWindow, config.HealthDegraded, config.HealthUnhealthy = c.HealthWindow, c.HealthDegraded, c.HealthUnhealthy
 	config.HealthMinimum, config.NotifyAt, config.MetricsEntities = c.HealthMinimum, c.NotifyAt, c.MetricsEntities
@@ -100,7 +110,7 @@ func (c *serveCmd) validate() error {
 	for name, bad := range map[string]bool{
 		"DATABASE_POOL": c.MaxConns < 2, "RETRY_ATTEMPTS": c.Attempts < 1, "RETRY_FIRST_WAIT": c.FirstWait <= 0,
 		"RETRY_LONGEST_WAIT": c.LongestWait < c.FirstWait, "SYNC_CHUNK": c.Chunk < 1, "SYNC_COMMIT": c.Commit < c.Chunk,
-		"RECONCILE_PERIOD": c.ReconcilePeriod < time.Second, "SPOOL_MAX_BYTES": c.SpoolMaxBytes < 1<<20,
+		"HISTORY_DAYS": c.HistoryDays < 1, "RECONCILE_PERIOD": c.ReconcilePeriod < time.Second, "SPOOL_MAX_BYTES": c.SpoolMaxBytes < 1<<20,
 	} {
 		if bad {
 			return fmt.Errorf("%s: the value is too small", name)

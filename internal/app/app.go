@@ -120,7 +120,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 	var err error
 	a.db, err = postgres.Open(ctx, postgres.Options{
 		URL: url, MaxConns: a.config.MaxConns, Chunk: a.config.Chunk, Commit: a.config.Commit, Wait: a.config.DatabaseWait,
-		Logger: a.log, Retry: []pgretry.Option{
+		HistoryDays: a.config.HistoryDays, Deadband: a.config.Deadband, Logger: a.log, Retry: []pgretry.Option{
 			pgretry.WithMaxAttempts(a.config.Attempts), pgretry.WithBackoff(a.config.FirstWait, a.config.LongestWait),
 			pgretry.WithObserver(observer),
 		},

@@ -34,7 +34,9 @@ type Config struct {
 	ReconcilePeriod  time.Duration // between reconciliations that nothing else asked for
 	DatabaseWait     time.Duration // how long the start waits for the database
 	SpoolMaxBytes    int64
-	SimulatedRate    float64 // changes a second of the simulated home
+	HistoryDays      int                    // that raw history and 5-minute statistics are kept; 0 means 10
+	Deadband         []concord.DeadbandRule // what is kept out of history
+	SimulatedRate    float64                // changes a second of the simulated home
 	SimulatedEntites int
 
 	HealthWindow    time.Duration // that the health of conflicts looks at
