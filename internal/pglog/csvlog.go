@@ -237,11 +237,11 @@ func (w *worker) csvRecord(record []byte) {
 func (w *worker) csvError(cols *[csvColumns][]byte, t token, key uint64) {
 	rec := &Record{
 		Severity: t.severity, Line: w.begin, Time: w.f.time, PID: w.f.pid, langs: t.langs, torn: w.torn,
-		User: string(cols[csvUser]), Database: string(cols[csvDatabase]), Client: string(cols[csvClient]),
-		VXID: string(cols[csvVXID]), SQLState: string(cols[csvState]),
-		Message: cut(cols[csvMessage], maxMessage), Detail: cut(cols[csvDetail], maxMessage),
+		User: w.intern(cols[csvUser], maxMessage), Database: w.intern(cols[csvDatabase], maxMessage), Client: w.intern(cols[csvClient], maxMessage),
+		VXID: string(cols[csvVXID]), SQLState: w.intern(cols[csvState], maxMessage),
+		Message: w.intern(cols[csvMessage], maxMessage), Detail: cut(cols[csvDetail], maxMessage),
 		Hint: cut(cols[csvHint], maxMessage), Context: cut(cols[csvContext], maxMessage),
-		Statement: cut(cols[csvQuery], maxStatement), Application: string(cols[csvApplication]),
+		Statement: cut(cols[csvQuery], maxStatement), Application: w.intern(cols[csvApplication], maxMessage),
 	}
 	rec.XID, _, rec.HasXID = parseUint(cols[csvXID], 0)
 	w.emit(rec, key)

@@ -119,7 +119,7 @@ func (w *words) quiet(severity []byte) bool {
 
 // noteText keeps the time of the first record and of the last.
 func (w *worker) noteText(text []byte) {
-	w.lastTime = append(w.lastTime[:0], text...)
+	w.keepTime(text)
 	if w.out.span.first == 0 {
 		t, _, _ := parseTime(text, 0)
 		w.out.span.add(t)

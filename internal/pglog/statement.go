@@ -108,6 +108,9 @@ func TableOf(sql string) string {
 
 func writtenTable(tokens []string) string {
 	for i, tok := range tokens {
+		if len(tok) < 4 || len(tok) > 8 || !strings.ContainsRune("uifltcUIFLTCdD", rune(tok[0])) {
+			continue // turning every token into upper case costs more than the rest
+		}
 		switch strings.ToUpper(tok) {
 		case "UPDATE":
 			if i > 0 && (is(tokens, i-1, "FOR") || is(tokens, i-1, "KEY") || is(tokens, i-1, "DO") || is(tokens, i-1, "ON")) {

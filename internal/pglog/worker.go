@@ -77,10 +77,13 @@ type worker struct {
 	torn    bool
 	// lastTime is the text of the time of the last line
 	lastTime []byte
+	timeRoom []byte
 	clock    clockText
 	plain    bool
 	// same is the prefix of the line before, whose fields w.f still holds
 	same []byte
+	// shared holds names and messages, which repeat in most records
+	shared map[string]string
 }
 
 func newWorker(f *format) *worker {
@@ -278,7 +281,7 @@ func (w *worker) duration(message []byte, key uint64) {
 	if len(w.f.vxid) > 0 {
 		e.virtual(w.f.vxid)
 	}
-	if !emptyStatement(message) {
+	if e.act.flags&(actPending|actHealthy|actSpoke) != actHealthy|actSpoke && !emptyStatement(message) {
 		e.act.flags = e.act.flags&^actPending | actHealthy | actSpoke
 	}
 }
@@ -403,9 +406,9 @@ func (w *worker) server(line []byte, t token, end int, f *flow) {
 	}
 	rec := &Record{
 		Severity: t.severity, Line: w.begin, Time: w.timeOf(), Source: w.names[w.u.source], PID: w.f.pid,
-		User: known(w.f.user), Database: known(w.f.database), Application: known(w.f.app), Client: known(w.f.client),
+		User: w.known(w.f.user), Database: w.known(w.f.database), Application: w.known(w.f.app), Client: w.known(w.f.client),
 		VXID: string(w.f.vxid), XID: w.f.xid, HasXID: w.f.hasXID, SQLState: string(state),
-		Message: cut(message, maxMessage), langs: t.langs, torn: w.torn,
+		Message: w.intern(message, maxMessage), langs: t.langs, torn: w.torn,
 	}
 	if rec.PID == 0 {
 		rec.PID = w.u.pid
@@ -421,13 +424,23 @@ func (w *worker) server(line []byte, t token, end int, f *flow) {
 // all the rest.
 func (w *worker) note(line []byte) {
 	if w.f.time == 0 && w.f.timeAt > 0 {
-		w.lastTime = append(w.lastTime[:0], line[w.f.timeAt-1:min(len(line), w.f.timeAt+39)]...)
+		w.keepTime(line[w.f.timeAt-1 : min(len(line), w.f.timeAt+39)])
 		if w.out.span.first != 0 {
 			return
 		}
 		w.f.time, _, _ = parseTime(line, w.f.timeAt-1)
 	}
 	w.out.span.add(w.f.time)
+}
+
+// keepTime remembers the text of a time. Without a carrier the chunk stays in place until finish, so it need not be copied.
+func (w *worker) keepTime(text []byte) {
+	if w.plain || w.format.csv {
+		w.lastTime = text
+		return
+	}
+	w.timeRoom = append(w.timeRoom[:0], text...)
+	w.lastTime = w.timeRoom
 }
 
 func (w *worker) timeOf() int64 {
@@ -443,6 +456,36 @@ func known(name []byte) string {
 		return ""
 	}
 	return string(name)
+}
+
+// known is the function of that name with the text shared among records.
+func (w *worker) known(name []byte) string {
+	if len(name) > 2 && name[0] == '[' && name[len(name)-1] == ']' && string(name) != "[local]" {
+		return ""
+	}
+	return w.intern(name, maxMessage)
+}
+
+// maxInterned bounds the shared texts of a worker; longer texts than maxInternedText are rarely met twice.
+const (
+	maxInterned     = 4096
+	maxInternedText = 128
+)
+
+// intern gives a text as a string that equal texts share.
+func (w *worker) intern(text []byte, limit int) string {
+	if len(text) == 0 || len(text) > maxInternedText {
+		return cut(text, limit)
+	}
+	if s, ok := w.shared[string(text)]; ok {
+		return s
+	}
+	if w.shared == nil || len(w.shared) >= maxInterned {
+		w.shared = map[string]string{}
+	}
+	s := string(text)
+	w.shared[s] = s
+	return s
 }
 
 // emit adds an error to the items, with what its session said before.
@@ -626,7 +669,7 @@ func (w *worker) finish() {
 	if t, _, ok := parseTime(w.lastTime, 0); ok {
 		w.out.span.add(t)
 	}
-	w.lastTime = w.lastTime[:0]
+	w.lastTime = nil
 	for i := range w.out.items {
 		if rec := w.out.items[i].rec; rec != nil {
 			rec.settle(&w.cache, w.langsOf(rec))
