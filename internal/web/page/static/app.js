@@ -150,10 +150,10 @@ function drawSheet() {
 const oldest = () => (status.data_age_ms ?? 0) + (Date.now() - status.at);
 
 function trouble() {
-  if (!link.online && outline.loaded) return ["lan-disconnect", t("lost_server", { age: ago(link.since) })];
+  if (!link.online && outline.loaded) return ["lan-disconnect", t("lost_server", { age: ago(link.since, true) })];
   if (!outline.loaded && link.conn === null && Date.now() - link.since > 2500) return ["lan-disconnect", t("no_server")];
   if (outline.loaded && status.link === "auth_failed") return ["key-alert", t("home_auth_failed")];
-  if (outline.loaded && status.link !== "connected") return ["home-alert-outline", t("lost_home", { age: ago(Date.now() - oldest()), error: status.error ?? "" })];
+  if (outline.loaded && status.link !== "connected") return ["home-alert-outline", t("lost_home", { age: ago(Date.now() - oldest(), true), error: status.error ?? "" })];
   if (status.database?.up === false) return ["database-alert-outline", t("lost_database", { time: moment(status.database.since ?? status.at) })];
   return null;
 }

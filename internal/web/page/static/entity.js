@@ -72,15 +72,15 @@ export const percent = (value) => withUnit(number(Math.round(value)), "%");
 /** The locale for numbers and times. */
 export const localeOf = () => locale;
 
-/** Time since then, in the largest unit that is not below one; blank until Intl is awake. */
-export function ago(ms) {
+/** Time since then, in the largest unit that is not below one, "now" for less than a minute unless seconds count; blank until Intl is awake. */
+export function ago(ms, secondsCount = false) {
   if (!warm) return "\u00a0";
   const seconds = Math.min((ms - Date.now()) / 1000, 0);
   const relative = format(Intl.RelativeTimeFormat, { numeric: "auto", style: "short" });
   for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
     if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
   }
-  return relative.format(0, "second");
+  return relative.format(secondsCount ? Math.trunc(seconds) : 0, "second");
 }
 
 const date = (when, options) => (warm ? format(Intl.DateTimeFormat, options).format(when) : "\u00a0");

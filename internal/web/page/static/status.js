@@ -23,7 +23,7 @@ function fact(name, title, value, notes, bad) {
 
 function page() {
   const { database = {}, spool = {} } = status;
-  const age = status.data_age_ms === undefined ? null : ago(Date.now() - status.data_age_ms - (Date.now() - status.at));
+  const age = status.data_age_ms === undefined ? null : ago(status.at - status.data_age_ms, status.link !== "connected");
   return html`<header class="head"><a class="back" href="/" aria-label=${t("overview")}>${icon("arrow-left")}</a><h1>${t("status")}</h1></header>
     <div class="facts">
       ${fact("lan-connect", t("status_server"), t(link.online ? "link_connected" : "link_disconnected"), [t("since", { time: moment(link.since) }), status.version && `Concord ${status.version}`], !link.online)}
