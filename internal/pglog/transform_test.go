@@ -34,12 +34,14 @@ func one(format string, args ...any) []string { return []string{fmt.Sprintf(form
 
 var headForm = regexp.MustCompile(`^\S+ \S+ UTC \[(\d+)\] `)
 
+var labelForm = regexp.MustCompile(` (DETAIL|HINT|CONTEXT|STATEMENT|QUERY):  `)
+
 // syslogLines writes lines as PostgreSQL's own syslog does: a number per message, tabs escaped, the pid of the backend.
 func syslogLines() func(int, string) []string {
 	pid, message, chunk := "1", 0, 0
 	return func(_ int, line string) []string {
 		m := headForm.FindStringSubmatch(line)
-		label := regexp.MustCompile(` (DETAIL|HINT|CONTEXT|STATEMENT|QUERY):  `).MatchString(line[:min(len(line), 90)])
+		label := labelForm.MatchString(line[:min(len(line), 90)])
 		if m != nil && !label {
 			pid, chunk = m[1], 0
 			message++
