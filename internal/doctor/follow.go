@@ -58,7 +58,8 @@ func (t *Tail) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		case <-time.After(poll):
 		}
-		if t.quiet += poll; t.quiet == idle {
+		if t.quiet += poll; t.quiet >= idle {
+			t.quiet = 0 // said again and again: the one who looks at the beginning of the file hears the first
 			return 0, pglog.ErrIdle
 		}
 	}
