@@ -107,25 +107,29 @@ func (c *serveCmd) config() (app.Config, error) {
 
 // validate refuses what the types let through, naming the variable.
 func (c *serveCmd) validate() error {
-	for name, bad := range map[string]bool{
-		"DATABASE_POOL": c.MaxConns < 2, "RETRY_ATTEMPTS": c.Attempts < 1, "RETRY_FIRST_WAIT": c.FirstWait <= 0,
-		"RETRY_LONGEST_WAIT": c.LongestWait < c.FirstWait, "SYNC_CHUNK": c.Chunk < 1, "SYNC_COMMIT": c.Commit < c.Chunk,
-		"HISTORY_DAYS": c.HistoryDays < 1, "RECONCILE_PERIOD": c.ReconcilePeriod < time.Second, "SPOOL_MAX_BYTES": c.SpoolMaxBytes < 1<<20,
+	for _, setting := range []struct {
+		name string
+		fine bool
+		want string
+	}{
+		{"DATABASE_POOL", c.MaxConns >= 2, "at least 2"},
+		{"RETRY_ATTEMPTS", c.Attempts >= 1, "at least 1"},
+		{"RETRY_FIRST_WAIT", c.FirstWait > 0, "more than 0"},
+		{"RETRY_LONGEST_WAIT", c.LongestWait >= c.FirstWait, "at least RETRY_FIRST_WAIT"},
+		{"SYNC_CHUNK", c.Chunk >= 1, "at least 1"},
+		{"SYNC_COMMIT", c.Commit >= c.Chunk, "at least SYNC_CHUNK"},
+		{"HISTORY_DAYS", c.HistoryDays >= 1, "at least 1"},
+		{"RECONCILE_PERIOD", c.ReconcilePeriod >= time.Second, "at least 1s"},
+		{"SPOOL_MAX_BYTES", c.SpoolMaxBytes >= 1<<20, "at least 1048576"},
+		{"HEALTH_WINDOW", c.HealthWindow >= time.Minute && c.HealthWindow <= 24*time.Hour, "1m to 24h"},
+		{"HEALTH_DEGRADED", c.HealthDegraded > 0 && c.HealthDegraded < 1, "more than 0 and less than 1"},
+		{"HEALTH_UNHEALTHY", c.HealthUnhealthy > c.HealthDegraded && c.HealthUnhealthy < 1, "more than HEALTH_DEGRADED and less than 1"},
+		{"HEALTH_MINIMUM", c.HealthMinimum >= 1, "at least 1"},
+		{"NOTIFY_AT", c.NotifyAt > 0 && c.NotifyAt <= 1, "more than 0 and at most 1"},
+		{"METRICS_ENTITIES", len(c.MetricsEntities) <= 500, "at most 500 entities"},
 	} {
-		if bad {
-			return fmt.Errorf("%s: the value is too small", name)
-		}
-	}
-	for name, bad := range map[string]bool{
-		"HEALTH_WINDOW":    c.HealthWindow < time.Minute || c.HealthWindow > 24*time.Hour,
-		"HEALTH_DEGRADED":  c.HealthDegraded <= 0 || c.HealthDegraded >= 1,
-		"HEALTH_UNHEALTHY": c.HealthUnhealthy <= c.HealthDegraded || c.HealthUnhealthy >= 1,
-		"HEALTH_MINIMUM":   c.HealthMinimum < 1,
-		"NOTIFY_AT":        c.NotifyAt <= 0 || c.NotifyAt > 1,
-		"METRICS_ENTITIES": len(c.MetricsEntities) > 500,
-	} {
-		if bad {
-			return fmt.Errorf("%s: the value is out of range", name)
+		if !setting.fine {
+			return fmt.Errorf("%s: want %s", setting.name, setting.want)
 		}
 	}
 	return nil
