@@ -128,7 +128,7 @@ func (e *engine) readInput(ctx context.Context, a *arranged, prefix *Prefix, inf
 	}
 	src := &source{name: a.Name, stream: st, format: f, info: info}
 	ch := &chunker{in: in, format: f, pool: &chunkPool, eager: a.Follow}
-	err = e.pump(ctx, ch, src, func() { progress(in.raw.n) })
+	err = e.pump(ctx, ch, src, func() { progress(in.raw.n.Load()) })
 	info.Broken = ch.broken
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/text/encoding/unicode"
@@ -37,15 +38,16 @@ type opened struct {
 	closer func()
 }
 
-// countingReader counts the bytes as they stand on disk, for the progress bar.
+// countingReader counts the bytes as they stand on disk, for the progress bar,
+// which another goroutine draws.
 type countingReader struct {
 	in io.Reader
-	n  int64
+	n  atomic.Int64
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }
 
