@@ -34,7 +34,9 @@ var rules = []rule{
 	{"internal/web", []string{"", "hass"}, "an adapter sees the root and libraries, never another adapter"},
 	{"internal/link", []string{"", "hass"}, "a capability works on root interfaces, so that it can be tested without the technology"},
 	{"internal/live", []string{""}, "a capability works on root interfaces"},
-	{"internal/ingest", []string{""}, "a capability works on root interfaces, so that it can be tested without the technology"},
+	{"internal/ingest", []string{"", "hass"}, "a capability works on root interfaces, so that it can be tested without the technology"},
+	{"internal/ledger", []string{""}, "a capability works on root interfaces"},
+	{"internal/notify", []string{""}, "a capability works on root interfaces"},
 	{"internal/lab", []string{"", "pgretry"}, "it makes trouble for any PostgreSQL, so it needs none of the server"},
 	{"internal/doctor", []string{"", "internal/pglog"}, "it examines other programs, so it needs none of the server"},
 }
