@@ -77,7 +77,7 @@ func (s *Server) arguments() []string {
 		"checkpoint_timeout":       "15min",
 		"wal_compression":          "on",
 		"jit":                      "off",
-		"deadlock_timeout":         "100ms", // others' deadlocks hold rows for as long
+		"deadlock_timeout":         "10ms", // others' deadlocks hold rows for as long
 		"random_page_cost":         "1.1",
 		"timezone":                 "UTC",
 		"logging_collector":        "on",

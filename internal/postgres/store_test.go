@@ -256,6 +256,34 @@ func TestOpen(t *testing.T) {
 		}
 	})
 
+	t.Run("OutlastsTheDeadlocksOfOthers", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		var others int
+		require.NoError(t, b.conn.QueryRow(t.Context(), `select setting::int from pg_settings where name = 'deadlock_timeout'`).Scan(&others))
+		own, err := b.db.Setting(t.Context(), "deadlock_timeout")
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("%dms", others+200), own)
+	})
+
+	t.Run("TakesTheDeadlocksAsTheyComeWithoutThePrivilege", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		name := b.conn.Config().Database
+		_, err := b.conn.Exec(t.Context(), `create role plain_`+name+` login password 'x'; grant all on database `+name+` to plain_`+name)
+		require.NoError(t, err)
+		config := b.conn.Config()
+		url := fmt.Sprintf("postgres://plain_%s:x@%s:%d/%s?search_path=own", name, config.Host, config.Port, name)
+		_, err = b.conn.Exec(t.Context(), `create schema own authorization plain_`+name)
+		require.NoError(t, err)
+		db, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+		require.NoError(t, err)
+		defer db.Close()
+		own, err := db.Setting(t.Context(), "deadlock_timeout")
+		require.NoError(t, err)
+		require.Equal(t, "10ms", own)
+	})
+
 	t.Run("StatusFollowsTheServer", func(t *testing.T) {
 		t.Parallel()
 		require.True(t, setup(t).db.Status().Up)

@@ -1,0 +1,10 @@
+package postgres
+
+import "context"
+
+// Setting asks a connection of the pool for a setting of the server.
+func (db *DB) Setting(ctx context.Context, name string) (string, error) {
+	var value string
+	err := db.pool.QueryRow(ctx, `select current_setting($1)`, name).Scan(&value)
+	return value, err
+}
