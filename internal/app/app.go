@@ -155,7 +155,7 @@ func (a *App) openWeb(ctx context.Context) error {
 	a.web, err = web.New(web.Options{
 		Live: a.live, Link: a, Users: a.db, Sessions: a.db, Reconciler: a, Reconnector: a, Health: a.health, History: a.db, Ledger: a.ledger,
 		Page: page.Handler(), Registerer: a.registry, Gatherer: a.registry, MetricsToken: a.config.MetricsToken,
-		Logger: a.log, Version: a.config.Version, TrustProxy: a.config.TrustProxy,
+		Logger: a.log, Version: a.config.Version, Standby: a.standsBy, TrustProxy: a.config.TrustProxy,
 	})
 	if err != nil {
 		return err
@@ -186,13 +186,10 @@ func (a *App) Run(ctx context.Context) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	for _, h := range a.homes {
-		wg.Go(func() { h.run(work) })
-		wg.Go(func() { h.writer.Run(work) })
-		wg.Go(func() { h.past.Run(work) })
+		wg.Go(func() { h.run(work, a.db.RunUpkeep) })
 	}
 	wg.Go(func() { a.health.run(work) })
 	wg.Go(func() { boundMemory(work) })
-	wg.Go(func() { a.db.RunUpkeep(work) })
 	a.runWatchers(work, &wg)
 	a.web.Start()
 	served := make(chan error, 1)

@@ -5,20 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/concord-home/concord"
-	"github.com/concord-home/concord/hass"
 	"github.com/concord-home/concord/hass/simhome"
 	"github.com/concord-home/concord/internal/ingest"
 	"github.com/concord-home/concord/internal/link"
 )
 
-// openHomes makes the link and the writer of each home.
+// openHomes makes the link and the writer of each home, and takes the lease of
+// those that no other Concord writes.
 func (a *App) openHomes(ctx context.Context) error {
 	dial, key, name, token := a.config.HAURL, a.config.HAURL, "Home", a.config.HAToken
 	if dial == "" {
@@ -32,18 +31,24 @@ func (a *App) openHomes(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store the home: %w", err)
 	}
-	written, err := a.db.SpoolPosition(ctx, home.ID)
-	if err != nil {
-		return fmt.Errorf("read what is written: %w", err)
-	}
-	if err := a.bus.Advance(ctx, written); err != nil {
-		return fmt.Errorf("NATS_URL: %w", err)
-	}
 	home.URL = dial
 	a.live.SetHome(home, token != "")
+	runner := a.newRunner(home, token)
+	if runner.owner, err = runner.open(); err != nil {
+		return fmt.Errorf("HA_URL: %w", err)
+	}
+	if err := runner.tryLead(ctx); err != nil {
+		return err
+	}
+	a.onClose(func() error { runner.release(); return nil })
+	a.homes[home.ID] = runner
+	return nil
+}
+
+func (a *App) newRunner(home concord.Home, token string) *homeRunner {
 	linkMetrics, ingestMetrics := link.NewMetrics(a.registry), ingest.NewMetrics(a.registry)
-	runner := &homeRunner{
-		log: a.log.With("home", home.ID), again: make(chan struct{}, 1),
+	h := &homeRunner{
+		id: home.ID, log: a.log.With("home", home.ID), again: make(chan struct{}, 1), db: a.db, bus: a.bus, live: a.live,
 		open: func() (*link.Owner, error) {
 			return link.New(link.Options{
 				Home: home, Token: token, Feed: a.live, Spool: a.bus, Period: a.config.ReconcilePeriod, Logger: a.log, Metrics: linkMetrics,
@@ -55,13 +60,16 @@ func (a *App) openHomes(ctx context.Context) error {
 				a.live.UpdateStatus(id, func(s *concord.HomeStatus) { s.LastSync = at })
 			},
 		}),
+		past: ingest.NewBackfiller(ingest.BackfillOptions{Home: home.ID, Store: a.db, Link: a, Logger: a.log, Metrics: ingestMetrics}),
 	}
-	runner.past = ingest.NewBackfiller(ingest.BackfillOptions{Home: home.ID, Store: a.db, Link: a, Logger: a.log, Metrics: ingestMetrics})
-	if runner.owner, err = runner.open(); err != nil {
-		return fmt.Errorf("HA_URL: %w", err)
-	}
-	a.homes[home.ID] = runner
-	return nil
+	h.rounds = &rounds{run: func(ctx context.Context) ([]concord.StageCounts, error) {
+		seq, err := h.current().Snapshot(ctx, "get_areas")
+		if err != nil {
+			return nil, err
+		}
+		return a.syncs.Wait(ctx, home.ID, seq)
+	}}
+	return h
 }
 
 type simulated struct{ url, token string }
@@ -90,57 +98,6 @@ func (a *App) startSimulatedHome() (simulated, error) {
 		return err
 	})
 	return simulated{url: "ws://" + listener.Addr().String() + "/api/websocket", token: home.Token()}, nil
-}
-
-// homeRunner keeps one home's link, and makes it anew when asked.
-type homeRunner struct {
-	log    *slog.Logger
-	open   func() (*link.Owner, error)
-	again  chan struct{}
-	writer *ingest.Writer
-	past   *ingest.Backfiller
-
-	mu    sync.Mutex
-	owner *link.Owner
-}
-
-func (h *homeRunner) current() *link.Owner {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.owner
-}
-
-func (h *homeRunner) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		linked, unlink := context.WithCancel(ctx)
-		stopped := make(chan struct{})
-		go func() {
-			defer close(stopped)
-			if err := h.current().Run(linked); errors.Is(err, hass.ErrAuthInvalid) {
-				h.log.Error("the home rejects HA_TOKEN: make a new long-lived access token in Home Assistant", "error", err)
-			}
-		}()
-		select {
-		case <-ctx.Done():
-		case <-h.again:
-		}
-		unlink()
-		<-stopped
-		if ctx.Err() == nil {
-			h.renew()
-		}
-	}
-}
-
-func (h *homeRunner) renew() {
-	owner, err := h.open()
-	if err != nil { // the same settings were fine at the start
-		h.log.Error("the link cannot be made anew", "error", err)
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.owner = owner
 }
 
 func (a *App) home(id int64) (*homeRunner, error) {
@@ -190,11 +147,10 @@ func (a *App) Reconcile(ctx context.Context, home int64) ([]concord.StageCounts,
 	if !a.db.Status().Up {
 		return nil, concord.Errorf(concord.CodeUnavailable, "The database is not available")
 	}
-	seq, err := h.current().Snapshot(ctx, "get_areas")
-	if err != nil {
-		return nil, err
+	if h.standsBy() {
+		return nil, concord.Errorf(concord.CodeUnavailable, "Another Concord writes this home")
 	}
-	counts, err := a.syncs.Wait(ctx, home, seq)
+	counts, err := h.rounds.join(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return counts, &concord.Error{Code: concord.CodeTimeout, Message: "The reconciliation takes too long and goes on", Err: err}
 	}

@@ -28,6 +28,7 @@ func (a *App) registerParts() {
 		return float64(pool().CanceledAcquireCount())
 	})
 	gauge("concord_database_up", "1 when the database answers.", func() float64 { return number(a.db.Status().Up) })
+	gauge("concord_standby", "1 while other Concords write the homes and this one waits for their end.", func() float64 { return number(a.standsBy()) })
 	gauge("concord_spool_up", "1 when the spool can be reached.", func() float64 { return number(a.bus.Status().Up) })
 	gauge("concord_spool_messages", "Messages in the spool that wait to be written.", func() float64 { return float64(a.health.depth().Messages) })
 	gauge("concord_spool_bytes", "Size of the messages in the spool.", func() float64 { return float64(a.health.depth().Bytes) })

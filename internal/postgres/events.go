@@ -31,13 +31,14 @@ type querier interface {
 type position struct {
 	seq   uint64
 	clock homeClock
+	term  int64
 }
 
 func positionOf(ctx context.Context, q querier, home int64) (position, error) {
 	var p position
 	var seq int64
 	var at *time.Time
-	err := q.QueryRow(ctx, `select seq, clock_epoch, clock_time from spool_position where home_id = $1`, home).Scan(&seq, &p.clock.epoch, &at)
+	err := q.QueryRow(ctx, `select seq, clock_epoch, clock_time, term from spool_position where home_id = $1`, home).Scan(&seq, &p.clock.epoch, &at, &p.term)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -51,6 +52,9 @@ func positionOf(ctx context.Context, q querier, home int64) (position, error) {
 // SetSpoolPosition implements [concord.Store].
 func (db *DB) SetSpoolPosition(ctx context.Context, home int64, seq uint64) error {
 	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
+		if err := db.leads(ctx, tx, home); err != nil {
+			return err
+		}
 		return setPosition(ctx, tx, home, seq)
 	})
 }
@@ -157,6 +161,9 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 		counts, remember = concord.EventCounts{}, func() {}
 		at, err := positionOf(ctx, tx, w.home)
 		if err != nil {
+			return err
+		}
+		if err := w.db.deposed(w.home, at.term); err != nil {
 			return err
 		}
 		if at.seq >= w.seq { // another instance, or an earlier try whose answer was lost

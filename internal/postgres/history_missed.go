@@ -30,11 +30,14 @@ func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Rec
 // OpenConnection implements [concord.Store].
 func (db *DB) OpenConnection(ctx context.Context, home int64, seq uint64) error {
 	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
+		if err := db.leads(ctx, tx, home); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `
 			insert into spool_position as p (home_id, seq)
 			values ($1, $2)
 			on conflict (home_id) do update
-			set seq = excluded.seq, updated_at = now(), away_from = p.clock_time, away_since = p.updated_at
+			set seq = excluded.seq, updated_at = now(), away_from = p.clock_time, away_since = case when p.seq > 0 then p.updated_at end
 			where p.seq < excluded.seq`, home, int64(seq)) //nolint:gosec // JetStream counts from the clock in µs
 		return err
 	})

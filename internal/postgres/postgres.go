@@ -74,6 +74,7 @@ type DB struct {
 
 	pastMu sync.Mutex
 	pasts  map[int64]*pastHome
+	terms  map[int64]int64 // of the homes that this process leads or led: see [DB.Lead]
 	days   partitionDays
 
 	deadband []concord.DeadbandRule
@@ -96,7 +97,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	db := &DB{
 		pool: pool, log: o.Logger, retry: pgretry.New(o.Retry...),
 		chunk: orDefault(o.Chunk, defaultChunk), commit: orDefault(o.Commit, defaultCommit),
-		status: concord.PartStatus{Up: true, Since: time.Now()}, pasts: make(map[int64]*pastHome),
+		status: concord.PartStatus{Up: true, Since: time.Now()}, pasts: make(map[int64]*pastHome), terms: make(map[int64]int64),
 		days: newPartitionDays(o.HistoryDays), deadband: o.Deadband,
 	}
 	if err := db.awaitAndMigrate(ctx, o.Wait); err != nil {

@@ -42,6 +42,9 @@ func (db *DB) SyncStage(ctx context.Context, stage concord.Stage, s *concord.Sna
 // FinishSync implements [concord.Store].
 func (db *DB) FinishSync(ctx context.Context, home int64, seq uint64) error {
 	return db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
+		if err := db.leads(ctx, tx, home); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `update home set last_sync_at = now() where home_id = $1`, home); err != nil {
 			return err
 		}
@@ -63,6 +66,9 @@ func (r *stageRun) transact(ctx context.Context, fn func(ctx context.Context, tx
 	var counts concord.StageCounts
 	err := r.db.write(ctx, r.snapshot.Endpoint, func(ctx context.Context, tx pgx.Tx) error {
 		counts = concord.StageCounts{Attempts: counts.Attempts + 1}
+		if err := r.db.leads(ctx, tx, r.snapshot.HomeID); err != nil {
+			return err
+		}
 		return fn(ctx, tx, &counts)
 	}, opts...)
 	r.counts.Attempts += counts.Attempts

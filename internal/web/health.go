@@ -17,7 +17,8 @@ func (s *Server) live(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // ready says whether pages can be served. A stopped database or an unreachable
-// home does not take that away, so both are told and neither decides.
+// home does not take that away, so both are told and neither decides. A Concord
+// that stands by for another has nothing to show.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) error {
 	homes := s.Live.Homes()
 	connected := 0
@@ -26,8 +27,12 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) error {
 			connected++
 		}
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{
-		"status":   "ready",
+	status, code := "ready", http.StatusOK
+	if s.Standby != nil && s.Standby() {
+		status, code = "standby", http.StatusServiceUnavailable
+	}
+	return writeJSON(w, code, map[string]any{
+		"status":   status,
 		"database": s.database().Up,
 		"spool":    s.spool().Up,
 		"homes":    map[string]int{"total": len(homes), "connected": connected},

@@ -33,6 +33,9 @@ type Options struct {
 
 	Logger  *slog.Logger
 	Version string
+	// Standby tells that another Concord serves the homes, so that this one is not
+	// ready; nil means never.
+	Standby func() bool
 	// TrustProxy believes X-Forwarded-For and X-Forwarded-Proto. Set it only when
 	// every request comes through a proxy that sets them.
 	TrustProxy bool
