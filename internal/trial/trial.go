@@ -225,8 +225,21 @@ func (t *Trial) login() error {
 		return err
 	}
 	t.HTTP = &http.Client{Jar: jar, Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 200}}
-	var session struct{}
-	return t.Call("/web/session/authenticate", map[string]any{"db": "concord", "login": "admin", "password": Password}, &session)
+	// The database may just have been killed, and comes back by itself.
+	tick, late := time.NewTicker(100*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for {
+		var session struct{}
+		err := t.Call("/web/session/authenticate", map[string]any{"db": "concord", "login": "admin", "password": Password}, &session)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return err
+		}
+	}
 }
 
 // Call posts params in a JSON-RPC envelope and decodes the result. The error
