@@ -18,4 +18,7 @@ type Health interface {
 	Spool() PartStatus
 	// SpoolPending is how many messages wait to be written.
 	SpoolPending() int64
+	// Server is what the database's server said of itself some seconds ago; nil
+	// while it does not answer. Nobody changes what it points to.
+	Server() *ServerStats
 }

@@ -91,6 +91,7 @@ type IncidentStore interface {
 // ServerStats is what the database's server tells about itself and its
 // sessions.
 type ServerStats struct {
+	Version           string // of the server's software, such as 15.4
 	ActiveConnections int64 // sessions on this database that run a statement
 	Connections       int64 // sessions on this database
 	MaxConnections    int64

@@ -14,6 +14,7 @@ import (
 type health struct {
 	db      *postgres.DB
 	bus     *bus.Bus
+	server  *serverStats
 	waiting atomic.Pointer[bus.Depth]
 }
 
@@ -25,6 +26,9 @@ func (h *health) Spool() concord.PartStatus { return h.bus.Status() }
 
 // SpoolPending implements [concord.Health].
 func (h *health) SpoolPending() int64 { return h.depth().Messages }
+
+// Server implements [concord.Health].
+func (h *health) Server() *concord.ServerStats { return h.server.latest() }
 
 // depth is what waits in the spool, as of at most a second ago.
 func (h *health) depth() bus.Depth {

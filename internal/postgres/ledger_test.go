@@ -92,6 +92,7 @@ func TestLedger(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, stats.IdleInTransaction)
 		require.EqualValues(t, 300, stats.MaxConnections)
+		require.NotEmpty(t, stats.Version)
 		require.Positive(t, stats.DatabaseBytes)
 		require.Positive(t, stats.LongestTx)
 	})

@@ -230,6 +230,7 @@ func state(entityID, value, attributes string) *concord.State {
 type health struct {
 	mu       sync.Mutex
 	database concord.PartStatus
+	stats    *concord.ServerStats
 }
 
 func (h *health) set(p concord.PartStatus) {
@@ -246,3 +247,9 @@ func (h *health) Database() concord.PartStatus {
 
 func (h *health) Spool() concord.PartStatus { return concord.PartStatus{Up: true} }
 func (h *health) SpoolPending() int64       { return 0 }
+
+func (h *health) Server() *concord.ServerStats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stats
+}

@@ -85,6 +85,7 @@ type healthNow struct {
 	Conflicted     int64                  `json:"conflicted"`
 	Retried        int64                  `json:"retried"`
 	Lost           int64                  `json:"lost"`
+	Retries        int64                  `json:"retries"`
 	Failures       int64                  `json:"failures"`
 	FailureRate    float64                `json:"failure_rate"`
 	AverageRetries float64                `json:"avg_retries"`
@@ -104,8 +105,16 @@ type healthHome struct {
 	Error       any               `json:"error"`
 }
 
+// healthServer is what the database's server keeps for people to look at.
+type healthServer struct {
+	Version     string `json:"version"`
+	Gaps        int64  `json:"gaps"`
+	Quarantined int64  `json:"quarantined"`
+}
+
 // wsHealth has all that the status page shows of the last 24 hours: how writes
-// fared now and over the day, the slowest endpoints, and the parts.
+// fared now and over the day, the slowest endpoints, and the parts. "server" is
+// null while the database does not answer.
 func (s *Server) wsHealth(_ context.Context, _ *screen, _ server.Request) (any, error) {
 	if s.Ledger == nil {
 		return nil, errNoLedger
@@ -120,14 +129,25 @@ func (s *Server) wsHealth(_ context.Context, _ *screen, _ server.Request) (any, 
 	minutes := s.Ledger.Minutes(now.Add(-healthSpan))
 	return map[string]any{
 		"now": healthNowOf(s.Ledger.Health()), "step_ms": healthStep.Milliseconds(), "day": healthDay(minutes, now), "endpoints": slowest(minutes),
-		"database": partOf(s.database()), "spool": spool, "homes": s.healthHomes(), "version": s.Version,
+		"database": partOf(s.database()), "spool": spool, "homes": s.healthHomes(), "version": s.Version, "server": s.healthServer(),
 	}, nil
+}
+
+func (s *Server) healthServer() *healthServer {
+	if s.Health == nil {
+		return nil
+	}
+	stats := s.Health.Server()
+	if stats == nil {
+		return nil
+	}
+	return &healthServer{Version: stats.Version, Gaps: stats.Gaps, Quarantined: stats.Quarantined}
 }
 
 func healthNowOf(h concord.ConflictHealth) healthNow {
 	n := healthNow{
 		Status: h.Status, WindowMS: h.Window.Milliseconds(), Transactions: h.Transactions, Conflicted: h.Conflicted, Retried: h.Retried,
-		Lost: h.Lost, Failures: h.Failures, FailureRate: h.FailureRate, AverageRetries: h.AverageRetries, Worst: h.WorstEndpoint,
+		Lost: h.Lost, Retries: h.Retries, Failures: h.Failures, FailureRate: h.FailureRate, AverageRetries: h.AverageRetries, Worst: h.WorstEndpoint,
 	}
 	if !h.LastFailure.IsZero() {
 		n.LastFailure = hub.Millis(h.LastFailure)

@@ -17,7 +17,7 @@ var addresses = []struct{ path, ready string }{
 	{"/area/bedroom", ".row"},
 	{"/entity/light.floor_lamp", ".panel .slider"},
 	{"/entity/climate.living", ".modes"},
-	{"/status", ".fact"},
+	{"/status", ".part tbody td"},
 	{"/login", ".login"},
 }
 

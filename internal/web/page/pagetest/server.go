@@ -337,6 +337,8 @@ func (h *House) answer(c *client, q request) {
 		c.subs[q.ID] = subscription{kind: q.Type}
 		result(nil)
 		c.event(q.ID, event)
+	case "concord/health":
+		result(h.health())
 	case "concord/entity":
 		h.about(q, result, failure)
 	case "concord/search":
