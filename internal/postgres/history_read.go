@@ -29,6 +29,7 @@ type chart struct {
 	keys     []int64
 	source   string // a query of (at, min, max, last, state)
 	joint    time.Time
+	silent   bool // some rows are no numbers
 }
 
 func (c *chart) read(ctx context.Context, entityID string) (concord.Chart, error) {
@@ -43,23 +44,16 @@ func (c *chart) read(ctx context.Context, entityID string) (concord.Chart, error
 	if err := c.choose(ctx); err != nil {
 		return result, err
 	}
-	var numbers, texts int
-	err = c.db.pool.QueryRow(ctx, `
-		select count(*), count(last), count(*) filter (where last is null and state not in ('unavailable', 'unknown', ''))
-		from (`+c.source+`) s`, c.args()...).Scan(&result.Rows, &numbers, &texts)
-	if err != nil {
+	if err := c.points(ctx, &result); err != nil {
 		return result, err
 	}
-	result.Numeric = numbers > 0 && texts == 0
-	if result.Numeric {
-		result.Points, err = c.points(ctx)
-	} else {
-		result.Steps, err = c.steps(ctx)
+	if !result.Numeric {
+		result.Points = nil
+		if result.Steps, err = c.steps(ctx); err != nil {
+			return result, err
+		}
 	}
-	if err != nil {
-		return result, err
-	}
-	result.Gaps, err = c.gaps(ctx, entityID, result.Numeric)
+	result.Gaps, err = c.gaps(ctx, entityID, result.Numeric && c.silent)
 	return result, err
 }
 
@@ -85,13 +79,13 @@ const (
 // which on raw rows are read.
 func (c *chart) args() []any { return []any{c.home, c.keys, c.from, c.to, c.joint} }
 
-// choose takes the coarsest source that is fine enough. Statistics are behind
-// by up to a minute; raw rows carry on.
+// choose takes the coarsest source that is fine enough. Statistics have whole
+// buckets; raw rows carry on.
 func (c *chart) choose(ctx context.Context) error {
 	c.source, c.joint = rawSource+carrySource, c.from
 	table, bucket := "", time.Duration(0)
 	switch {
-	case c.width >= time.Hour || time.Since(c.from) > time.Duration(c.db.days.keep)*day:
+	case c.width >= time.Hour || c.from.Before(startOf(dayOf(time.Now())-int64(c.db.days.keep))):
 		table, bucket = "statistics_1h", time.Hour
 	case c.width >= 5*time.Minute:
 		table, bucket = "statistics_5m", 5*time.Minute
@@ -120,17 +114,33 @@ func replaceTable(sql, table string) string {
 	return sql
 }
 
-func (c *chart) points(ctx context.Context) ([]concord.ChartPoint, error) {
+// points sums the rows up by points, and tells whether they are numbers.
+func (c *chart) points(ctx context.Context, result *concord.Chart) error {
 	rows, err := c.db.pool.Query(ctx, `
-		select min(at), min(min), max(max), (array_agg(last order by at desc))[1]
+		select count(*), count(last), count(*) filter (where last is null and state not in ('unavailable', 'unknown', '')),
+		       min(at) filter (where last is not null), min(min), max(max),
+		       (max(array[extract(epoch from at)::double precision, last]) filter (where last is not null))[2]
 		from (`+c.source+`) s
-		where last is not null
 		group by date_bin($6, at, $3)
-		order by 1`, append(c.args(), c.width)...)
+		order by 4`, append(c.args(), c.width)...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[concord.ChartPoint])
+	texts := 0
+	var count, numbers, others int
+	var at *time.Time
+	var low, high, last *float64
+	_, err = pgx.ForEachRow(rows, []any{&count, &numbers, &others, &at, &low, &high, &last}, func() error {
+		result.Rows += count
+		texts += others
+		c.silent = c.silent || numbers < count
+		if at != nil && low != nil && high != nil && last != nil {
+			result.Points = append(result.Points, concord.ChartPoint{At: *at, Min: *low, Max: *high, Last: *last})
+		}
+		return nil
+	})
+	result.Numeric = len(result.Points) > 0 && texts == 0
+	return err
 }
 
 // steps keeps the last state of each point, and only where it changes.

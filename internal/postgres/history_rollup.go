@@ -13,14 +13,11 @@ import (
 
 const (
 	upkeepEvery = time.Minute
-	// rollupStep bounds the time that one transaction sums up.
-	rollupStep = time.Hour
+	// shortBucket is the width of a row of statistics_5m.
+	shortBucket = 5 * time.Minute
 	// settled is how old history must be before it is summed up.
 	settled = 10 * time.Second
 )
-
-// statistics are the tables of sums and the width of their buckets.
-var statistics = map[string]string{"statistics_5m": "5 minutes", "statistics_1h": "1 hour"}
 
 // RunUpkeep makes partitions ahead, sums history up and drops what is older
 // than is kept, until ctx ends. Several instances may do it at once.
@@ -57,7 +54,9 @@ func (db *DB) Upkeep(ctx context.Context, now time.Time) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// rollUp sums up one home's history, an hour a transaction.
+// rollUp sums up one home's history, at most an hour a transaction. Only whole
+// buckets are made, so each change is read twice: for its 5 minutes and for its
+// hour.
 func (db *DB) rollUp(ctx context.Context, home int64, now time.Time) error {
 	for {
 		more := false
@@ -72,7 +71,7 @@ func (db *DB) rollUp(ctx context.Context, home int64, now time.Time) error {
 }
 
 func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more bool, err error) {
-	until := now.Add(-settled).UTC()
+	until := now.Add(-settled).UTC().Truncate(shortBucket)
 	var done *time.Time
 	err = tx.QueryRow(ctx, `
 		select coalesce((select done from rollup where home_id = $1),
@@ -81,18 +80,21 @@ func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more
 	if err != nil || done == nil {
 		return false, err
 	}
-	// The first bucket is made again from its start.
-	from := done.UTC().Truncate(time.Hour)
-	to := from.Add(rollupStep)
-	if !done.Before(until) {
+	from := done.UTC().Truncate(shortBucket)
+	if !from.Before(until) {
 		return false, nil
 	}
+	hour := from.Truncate(time.Hour)
+	to := hour.Add(time.Hour)
 	if to.After(until) {
 		to = until
 	}
-	for table, width := range statistics {
-		if _, err := tx.Exec(ctx, rollUpSQL(table, width), home, from, to); err != nil {
-			return false, fmt.Errorf("sum up %s: %w", table, err)
+	if _, err := tx.Exec(ctx, rollUpSQL("statistics_5m", "5 minutes"), home, from, to); err != nil {
+		return false, fmt.Errorf("sum up 5 minutes: %w", err)
+	}
+	if to.Equal(hour.Add(time.Hour)) {
+		if _, err := tx.Exec(ctx, rollUpSQL("statistics_1h", "1 hour"), home, hour, to); err != nil {
+			return false, fmt.Errorf("sum up the hour: %w", err)
 		}
 	}
 	_, err = tx.Exec(ctx, `
