@@ -215,8 +215,6 @@ func (l *Lease) watch(ctx context.Context) {
 	}
 }
 
-var errReadOnly = errors.New("the server takes no writes")
-
 // look waits for the connection's end, which shows at once when the server says
 // farewell, and then asks whether the server is still there and takes writes.
 func (l *Lease) look(ctx context.Context) error {
@@ -228,15 +226,12 @@ func (l *Lease) look(ctx context.Context) error {
 	}
 	ask, cancel := context.WithTimeout(ctx, leaseAnswer)
 	defer cancel()
-	var readOnly bool
-	if err := l.conn.QueryRow(ask, readOnlySQL).Scan(&readOnly); err != nil {
+	var standby bool
+	if err := l.conn.QueryRow(ask, standbySQL).Scan(&standby); err != nil {
 		return err
 	}
-	if readOnly {
+	if standby {
 		return errReadOnly
 	}
 	return nil
 }
-
-// readOnlySQL is true on a standby too.
-const readOnlySQL = `select current_setting('transaction_read_only')::boolean`

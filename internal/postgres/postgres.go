@@ -134,7 +134,21 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 		config.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	config.AfterConnect = outlastDeadlocks
+	if config.ConnConfig.ValidateConnect == nil && severalServers(config.ConnConfig) {
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	return config, nil
+}
+
+// severalServers tells a connection string that names more than one server: the
+// one that takes writes is wanted, whichever that is after a fail-over.
+func severalServers(c *pgx.ConnConfig) bool {
+	for _, f := range c.Fallbacks {
+		if f.Host != c.Host || f.Port != c.Port {
+			return true
+		}
+	}
+	return false
 }
 
 // outlastDeadlocks makes PostgreSQL look for a deadlock 200 ms later on behalf
@@ -222,8 +236,8 @@ func (db *DB) migrate(ctx context.Context) error {
 	return nil
 }
 
-// watch asks the server every second whether it is there, so that pages can
-// say so although nothing is being written.
+// watch asks the server every second whether it is there and takes writes, so
+// that pages can say so although nothing is being written.
 func (db *DB) watch(ctx context.Context) {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
@@ -234,13 +248,31 @@ func (db *DB) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		ping, cancel := context.WithTimeout(ctx, pingTimeout)
-		_, err := db.pool.Exec(ping, `select 1`)
+		err := db.ping(ping)
 		cancel()
 		if ctx.Err() == nil {
 			db.setStatus(err)
 		}
 	}
 }
+
+func (db *DB) ping(ctx context.Context) error {
+	var standby bool
+	if err := db.pool.QueryRow(ctx, standbySQL).Scan(&standby); err != nil {
+		return err
+	}
+	if standby {
+		db.pool.Reset() // the primary is elsewhere now; new connections may find it
+		return errReadOnly
+	}
+	return nil
+}
+
+// standbySQL is not about default_transaction_read_only: Concord's transactions
+// say themselves that they write.
+const standbySQL = `select pg_is_in_recovery()`
+
+var errReadOnly = errors.New("the server takes no writes, as a standby")
 
 func (db *DB) setStatus(err error) {
 	db.mu.Lock()
@@ -261,6 +293,9 @@ func (db *DB) setStatus(err error) {
 
 // reason says for people why the database does not answer.
 func reason(err error) string {
+	if errors.Is(err, errReadOnly) {
+		return "the database is read-only, as a standby is"
+	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fmt.Sprintf("the database answers: %s (SQLSTATE %s)", pgErr.Message, pgErr.Code)
 	}
@@ -294,8 +329,16 @@ func (db *DB) write(ctx context.Context, name string, fn func(ctx context.Contex
 	if err == nil {
 		return nil
 	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && takesNoWrites(pgErr.Code) {
+		db.pool.Reset()
+		db.setStatus(errReadOnly)
+	}
 	return classify(err)
 }
+
+// takesNoWrites tells what a read-only server answers to a write, and a standby
+// to a transaction that says it will write.
+func takesNoWrites(sqlstate string) bool { return sqlstate == "25006" || sqlstate == "0A000" }
 
 // classify gives an error of the database the code that callers decide on.
 func classify(err error) error {
@@ -323,5 +366,5 @@ func unavailable(sqlstate string) bool {
 	case "08", "53", "57", "58":
 		return true
 	}
-	return sqlstate == "25006"
+	return takesNoWrites(sqlstate)
 }
