@@ -2,6 +2,7 @@ package pgretry
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,13 +12,10 @@ import (
 // attempt runs the closure once, in a transaction of its own. The zero failure means that it committed.
 func (c *call) attempt(ctx context.Context, db DB) failure {
 	c.attempts++
-	start := time.Now()
-	flying, flight := c.runner.flights.start(ctx, flightLane{identity(c.db), c.laneName()})
-	f := c.seated(flying, db)
-	c.runner.flights.finish(flight, sqlstateOf(f.Err) == deadlockDetected)
-	f.gaveWay(flying)
+	flying, flight := c.runner.flights.start(ctx, c)
+	f := c.inFlight(flying, flight, db)
 	if f.Err != nil {
-		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(start)
+		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(flight.begun)
 		f.SQLSTATE = sqlstateOf(f.Err)
 	}
 	if f.SQLSTATE == lockNotAvailable && len(f.Blockers) == 0 && c.policy.WatchAfter >= 0 {
@@ -26,14 +24,22 @@ func (c *call) attempt(ctx context.Context, db DB) failure {
 	return f
 }
 
+// inFlight runs the transaction where others can end it to break up a deadlock storm, and the patrol can look after it.
+func (c *call) inFlight(ctx context.Context, flight *flight, db DB) (f failure) {
+	defer func() { c.runner.flights.finish(flight, sqlstateOf(f.Err) == deadlockDetected) }()
+	f = c.seated(ctx, flight, db)
+	f.gaveWay(ctx)
+	return f
+}
+
 // seated runs the transaction on a connection that the policy's reserve allows.
-func (c *call) seated(ctx context.Context, db DB) failure {
+func (c *call) seated(ctx context.Context, flight *flight, db DB) failure {
 	stand, err := c.seat(ctx)
 	if err != nil {
 		return failure{Attempt: Attempt{Stage: StageQueue, Err: err}, ended: true}
 	}
 	defer stand()
-	return c.transaction(ctx, db)
+	return c.transaction(ctx, flight, db)
 }
 
 // gaveWay replaces the error of an attempt that was ended to break up a deadlock storm.
@@ -44,22 +50,19 @@ func (f *failure) gaveWay(flying context.Context) {
 	}
 }
 
-func (c *call) transaction(ctx context.Context, db DB) failure {
+func (c *call) transaction(ctx context.Context, flight *flight, db DB) failure {
 	outer := ctx
 	if c.policy.AttemptTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.policy.AttemptTimeout)
 		defer cancel()
 	}
-	m := c.newMarker(ctx)
+	m := c.newMarker(ctx, db)
 	tx, err := db.BeginTx(ctx, c.policy.txOptions(m))
 	if err != nil {
 		return failure{Attempt: Attempt{Stage: StageBegin, Err: err}, ended: ctx.Err() != nil}
 	}
-	c.rec = recorder{conn: tx.Conn()}
-	w := c.watch(ctx, tx.Conn())
-	f := c.closure(ctx, tx, &c.rec)
-	f.Blockers = w.stop()
+	f := c.closure(ctx, tx, flight)
 	if f.Err != nil || f.returned != nil {
 		f.ended = ctx.Err() != nil
 		return f
@@ -70,15 +73,22 @@ func (c *call) transaction(ctx context.Context, db DB) failure {
 	return failure{}
 }
 
-// closure runs fn, and rolls back unless the transaction may be committed, also when fn panics.
-func (c *call) closure(ctx context.Context, tx pgx.Tx, rec *recorder) (f failure) {
-	keep := false
+// closure runs fn, and rolls back unless the transaction may be committed, also when fn panics or ends its goroutine.
+func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failure) {
+	keep, conn := false, tx.Conn()
+	rec := &flight.recorder
+	rec.conn, c.rec = conn, rec
+	w := c.watch(ctx, flight, conn)
 	defer func() {
+		f.Blockers = w.stop()
 		if !keep {
 			c.rollback(ctx, tx)
 		}
 	}()
-	returned := c.fn(withinCall(ctx, c.db, tx.Conn()), &recordingTx{Tx: tx, rec: rec})
+	flight.within = within{Context: ctx, db: c.db, conn: conn, outer: c.outer}
+	flight.tx = recordingTx{Tx: tx, rec: rec}
+	returned := c.fn(&flight.within, &flight.tx)
+	rec.over.Store(true)
 	cause := rec.cause(returned)
 	if cause == nil && returned == nil {
 		cause = ctx.Err()
@@ -88,7 +98,7 @@ func (c *call) closure(ctx context.Context, tx pgx.Tx, rec *recorder) (f failure
 }
 
 // cause is the error by which a transaction is judged after its closure returned the given error: the one that
-// aborted the transaction, else the returned one if it comes from the database, else nil.
+// aborted the transaction or asked for another, else the returned one if it comes from the database, else nil.
 func (r *recorder) cause(returned error) error {
 	switch {
 	case r.aborted() || r.conn.IsClosed():
@@ -99,13 +109,22 @@ func (r *recorder) cause(returned error) error {
 			return returned
 		}
 		return errAborted
+	case r.first != nil:
+		return r.first
 	case sqlstateOf(returned) != "":
 		return returned
-	case returned == nil && r.conn.PgConn().TxStatus() == transactionStatusIdle:
+	case returned != nil:
+		return nil
+	case r.conn.PgConn().IsBusy():
+		return errUnread
+	case r.conn.PgConn().TxStatus() == transactionStatusIdle:
 		return ErrFinishedByClosure
 	}
 	return nil
 }
+
+// errUnread is the fault of a closure that returns before it has read or closed what it asked for.
+var errUnread = errors.New("the closure left a query open: close its rows")
 
 // errAborted stands in when the closure used the connection past its tx, so that the error was not seen.
 var errAborted = &pgconn.PgError{

@@ -74,7 +74,7 @@ func (r *batchRun) chunk() int {
 // prepare learns the table and encodes the records, once.
 func (r *batchRun) prepare(ctx context.Context, db DB, tx pgx.Tx) (err error) {
 	if r.target == nil {
-		if r.target, err = r.batch.targetOn(ctx, identify(db), tx); err != nil {
+		if r.target, err = r.batch.targetOn(ctx, *identify(db), tx); err != nil {
 			return err
 		}
 	}

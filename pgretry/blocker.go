@@ -3,7 +3,6 @@ package pgretry
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -99,76 +98,4 @@ func set[T any](field *T, value *T) {
 	if value != nil {
 		*field = *value
 	}
-}
-
-// watch looks what blocks an attempt that takes longer than the policy's WatchAfter.
-type watch struct {
-	call  *call
-	ctx   context.Context
-	pid   uint32
-	timer *time.Timer
-
-	mu      sync.Mutex
-	stopped bool
-	cancel  context.CancelFunc // of the look under way
-	done    chan struct{}      // closed at its end
-	found   []Blocker
-}
-
-func (c *call) watch(ctx context.Context, conn *pgx.Conn) *watch {
-	if c.policy.WatchAfter < 0 {
-		return nil
-	}
-	w := &watch{call: c, ctx: ctx, pid: conn.PgConn().PID()}
-	w.timer = time.AfterFunc(c.policy.WatchAfter, w.look)
-	return w
-}
-
-// look runs on the timer's goroutine. Nothing but the timer is made before it, for most attempts end sooner.
-func (w *watch) look() {
-	w.mu.Lock()
-	if w.stopped {
-		w.mu.Unlock()
-		return
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.ctx))
-	w.cancel, w.done = cancel, make(chan struct{})
-	w.mu.Unlock()
-	defer close(w.done)
-	defer cancel()
-	found := w.call.untilFound(ctx, w.pid)
-	if len(found) == 0 {
-		return
-	}
-	w.mu.Lock()
-	w.found = found
-	w.mu.Unlock()
-	w.call.policy.tell(ctx, Notice{Kind: NoticeBlocked, Blockers: found})
-}
-
-// untilFound looks again and again, less and less often, what blocks the backend with the given pid.
-func (c *call) untilFound(ctx context.Context, pid uint32) (found []Blocker) {
-	for pause := c.policy.WatchAfter; ; pause = min(2*pause, mostPause) {
-		found = lookup(ctx, c.db, blockersOfSession, pid)
-		if len(found) > 0 || sleep(ctx, pause) != nil {
-			return found
-		}
-	}
-}
-
-// stop ends the watch, a look under way too, and returns what it saw.
-func (w *watch) stop() []Blocker {
-	if w == nil {
-		return nil
-	}
-	w.timer.Stop()
-	w.mu.Lock()
-	w.stopped = true
-	cancel, done := w.cancel, w.done
-	w.mu.Unlock()
-	if cancel != nil {
-		cancel()
-		<-done
-	}
-	return w.found
 }

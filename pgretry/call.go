@@ -13,6 +13,8 @@ import (
 type call struct {
 	runner  *Runner
 	db      DB
+	id      *roleID // of db
+	outer   *within // of the call around this one
 	fn      Func
 	policy  Policy
 	started time.Time
@@ -21,7 +23,7 @@ type call struct {
 	optional int // failures that may be retried a few times only
 	history  []Attempt
 	turn     turn
-	rec      recorder // of the latest attempt
+	rec      *recorder // of the latest attempt; nil before the first
 }
 
 // historyEnd is how many attempts the history keeps at either end.
@@ -48,7 +50,9 @@ func (c *call) run(ctx context.Context) error {
 }
 
 func (c *call) loop(ctx context.Context) error {
-	if isNested(ctx, c.db) {
+	c.id = identify(c.db)
+	c.outer, _ = ctx.Value(withinKey{}).(*within)
+	if c.outer.covers(c.db, c.id) {
 		return c.failed(failure{}, ErrNested)
 	}
 	for {
@@ -93,13 +97,13 @@ type failure struct {
 func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
 	v := c.policy.classify(f.Stage, f.Err)
 	stopped := c.stops(ctx, f, v)
-	f.Retry = v != fatal && !f.ended && stopped == nil
+	f.Retry = v != fatal && !f.ended && stopped == nil && !c.lost()
 	if f.Retry {
 		f.Wait = c.pause(f, v)
 		if c.policy.Budget != nil {
 			f.Wait = max(f.Wait, c.policy.Budget.take())
 		}
-		if c.policy.MaxElapsed > 0 && time.Since(c.started)+f.Wait > c.policy.MaxElapsed {
+		if c.policy.MaxElapsed > 0 && f.Wait > c.policy.MaxElapsed-time.Since(c.started) {
 			f.Retry, f.Wait, stopped = false, 0, ErrExhausted
 		}
 	}
@@ -141,7 +145,7 @@ func (c *call) stops(ctx context.Context, f *failure, v verdict) error {
 		return ctx.Err()
 	case errors.Is(f.Err, errTurn):
 		return ErrExhausted
-	case v == fatal || f.ended:
+	case v == fatal || f.ended || c.lost():
 		return nil
 	case v == optional:
 		if c.optional++; c.optional >= c.policy.MaxOptional {
@@ -152,6 +156,12 @@ func (c *call) stops(ctx context.Context, f *failure, v verdict) error {
 		return ErrExhausted
 	}
 	return nil
+}
+
+// lost tells that the only connection there is has been lost, so that no attempt can follow.
+func (c *call) lost() bool {
+	conn := single(c.db)
+	return conn != nil && conn.IsClosed()
 }
 
 func (c *call) record(ctx context.Context, a Attempt) {

@@ -17,6 +17,8 @@ const (
 	lockNotAvailable      = "55P03"
 	readOnlyTransaction   = "25006"
 	idleInTransaction     = "25P03"
+	idleSession           = "57P05"
+	queryCanceled         = "57014"
 	inFailedTransaction   = "25P02"
 	featureNotSupported   = "0A000"
 	tooManyConnections    = "53300"
@@ -48,7 +50,7 @@ const (
 )
 
 // classify judges the error that aborted an attempt.
-func (p Policy) classify(stage Stage, err error) verdict {
+func (p *Policy) classify(stage Stage, err error) verdict {
 	switch {
 	case err == errStorm:
 		return conflict
@@ -73,7 +75,7 @@ func (p Policy) classify(stage Stage, err error) verdict {
 	return fatal
 }
 
-func (p Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
+func (p *Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
 	if stage == StageCommit && endsConnection(err) {
 		return unknown
 	}
@@ -90,8 +92,14 @@ func (p Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
 			return p.ifReadWrite(readOnly)
 		}
 		return fatal
-	case idleInTransaction, adminShutdown, crashShutdown:
+	case idleInTransaction, idleSession, adminShutdown, crashShutdown:
 		return broken
+	case queryCanceled:
+		// In the queue it is a statement_timeout that ended the wait for the lock across processes.
+		if stage == StageQueue {
+			return optional
+		}
+		return fatal
 	case tooManyConnections, cannotConnectNow:
 		return slow
 	}
@@ -104,7 +112,7 @@ func (p Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
 	return fatal
 }
 
-func (p Policy) ifReadWrite(v verdict) verdict {
+func (p *Policy) ifReadWrite(v verdict) verdict {
 	if p.AccessMode == pgx.ReadOnly {
 		return fatal
 	}

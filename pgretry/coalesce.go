@@ -2,8 +2,10 @@ package pgretry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -44,6 +46,10 @@ func Coalesce[T, R any](db DB, fn func(ctx context.Context, tx pgx.Tx, items []T
 // Do writes one item and waits until it is committed. When ctx ends while its transaction runs, the error is
 // [ErrCommitUnknown] beside the context's: the item may still be written.
 func (g *Group[T, R]) Do(ctx context.Context, value T) (R, error) {
+	if isNested(ctx, g.db) {
+		var none R
+		return none, (&call{policy: g.runner.policy, started: time.Now()}).failed(failure{}, ErrNested)
+	}
 	it := &item[T, R]{ctx: ctx, value: value, done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, it)
@@ -81,24 +87,48 @@ func (g *Group[T, R]) leave(ctx context.Context, it *item[T, R]) (result R, err 
 // run writes what waits, transaction after transaction, until nothing does.
 func (g *Group[T, R]) run() {
 	for {
-		g.mu.Lock()
-		items := g.waiting[:min(g.most, len(g.waiting))]
-		g.waiting = append([]*item[T, R](nil), g.waiting[len(items):]...)
-		g.running = len(items) > 0
-		g.mu.Unlock()
+		items := g.take()
 		if len(items) == 0 {
 			return
 		}
-		if g.write(items) != nil && len(items) > 1 {
-			for i := range items {
-				_ = g.write(items[i : i+1])
-			}
-		}
-		for _, it := range items {
-			close(it.done)
-		}
+		g.serve(items)
 	}
 }
+
+// take returns the items of the next transaction, and stops running when there are none.
+func (g *Group[T, R]) take() []*item[T, R] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	items := g.waiting[:min(g.most, len(g.waiting))]
+	g.waiting = append([]*item[T, R](nil), g.waiting[len(items):]...)
+	g.running = len(items) > 0
+	return items
+}
+
+// serve writes items and tells those who wait. A closure that ends its goroutine, as a test's FailNow does, ends this
+// one; another then goes on.
+func (g *Group[T, R]) serve(items []*item[T, R]) {
+	ended := true
+	defer func() {
+		for _, it := range items {
+			if ended {
+				it.err = errGoexit
+			}
+			close(it.done)
+		}
+		if ended {
+			go g.run()
+		}
+	}()
+	if g.write(items) != nil && len(items) > 1 {
+		for i := range items {
+			_ = g.write(items[i : i+1])
+		}
+	}
+	ended = false
+}
+
+var errGoexit = errors.New("coalesce: the closure ended its goroutine")
 
 // write runs one transaction for items. It returns an error if each should be tried by itself.
 func (g *Group[T, R]) write(items []*item[T, R]) (alone error) {

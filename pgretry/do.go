@@ -42,15 +42,15 @@ var shared = New()
 
 // New returns a Runner whose calls start from opts. Without options it behaves as [Do].
 func New(opts ...Option) *Runner {
-	return &Runner{policy: Policy{}.with(opts)}
+	r := &Runner{}
+	r.policy.apply(opts)
+	return r
 }
 
 // Do is [Do] under the Runner's policy, changed by opts for this call.
 func (r *Runner) Do(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error, opts ...Option) error {
-	policy := r.policy
-	if len(opts) > 0 {
-		policy = policy.with(opts)
-	}
-	c := call{runner: r, db: db, fn: fn, policy: policy.withDefaults()}
+	c := call{runner: r, db: db, fn: fn, policy: r.policy}
+	c.policy.apply(opts)
+	c.policy.setDefaults()
 	return c.run(ctx)
 }

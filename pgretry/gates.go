@@ -14,14 +14,16 @@ type gates struct {
 
 	mu      sync.Mutex
 	byKey   map[gateKey]*gate
+	kept    int                             // of byKey after the latest sweep
 	learned map[string]map[databaseID]*gate // by the name of the transaction
 	pooled  map[databaseID]bool             // behind a pooler, where session locks do not hold
 	any     atomic.Bool                     // something was learned
 }
 
 type gateKey struct {
-	db  databaseID
-	key string
+	db      databaseID
+	key     string
+	learned bool // from conflicts on a table; else named by the caller
 }
 
 const learnedPrefix = "learned:"
@@ -30,7 +32,7 @@ const learnedPrefix = "learned:"
 func (gs *gates) named(db databaseID, key string) *gate {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	g := gs.get(gateKey{db, key}, width{fixed: 1})
+	g := gs.get(gateKey{db: db, key: key}, width{fixed: 1})
 	g.holders++
 	return g
 }
@@ -53,12 +55,28 @@ func (gs *gates) done(db databaseID, g *gate) {
 	defer gs.mu.Unlock()
 	g.holders--
 	if g.holders == 0 && !g.contested() {
-		delete(gs.byKey, gateKey{db, g.key})
+		delete(gs.byKey, gateKey{db: db, key: g.key})
+	}
+	if len(gs.byKey) > 2*gs.kept+sweepFrom {
+		gs.sweep()
 	}
 }
 
+// sweepFrom keys are remembered without a sweep.
+const sweepFrom = 100
+
+// sweep forgets named gates that nobody uses and that were contested when they were left, but are no longer.
+func (gs *gates) sweep() {
+	for k, g := range gs.byKey {
+		if !k.learned && g.holders == 0 && !g.contested() {
+			delete(gs.byKey, k)
+		}
+	}
+	gs.kept = len(gs.byKey)
+}
+
 // learnedFor returns the gate that transactions of this name should pass, nil if they have not met conflicts lately.
-func (gs *gates) learnedFor(name string, db func() databaseID) *gate {
+func (gs *gates) learnedFor(name string, id databaseID) *gate {
 	if !gs.any.Load() {
 		return nil
 	}
@@ -68,7 +86,6 @@ func (gs *gates) learnedFor(name string, db func() databaseID) *gate {
 	if len(dbs) == 0 {
 		return nil
 	}
-	id := db()
 	g := dbs[id]
 	if g != nil && g.forgettable() {
 		delete(dbs, id)
@@ -91,7 +108,7 @@ func (gs *gates) learn(name string, db databaseID, table string) (g *gate, first
 	}
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	g = gs.get(gateKey{db, learnedPrefix + table}, width{now: firstWidth, lastMet: time.Now()})
+	g = gs.get(gateKey{db, learnedPrefix + table, true}, width{now: firstWidth, lastMet: time.Now()})
 	if gs.learned == nil {
 		gs.learned = map[string]map[databaseID]*gate{}
 	}
@@ -125,9 +142,17 @@ func (gs *gates) setPooled(db databaseID) bool {
 }
 
 // closureName names a closure that the caller did not name: by its place in the program.
-func closureName(fn Func) string {
+func closureName(fn any) string {
 	if f := runtime.FuncForPC(reflect.ValueOf(fn).Pointer()); f != nil {
 		return f.Name()
 	}
 	return "func"
+}
+
+// closureOf is the caller's closure: that below fn where the DB is an adapter which wraps closures.
+func closureOf(fn Func, db DB) any {
+	if adapter, ok := db.(interface{ Closure() any }); ok {
+		return adapter.Closure()
+	}
+	return fn
 }

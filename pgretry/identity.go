@@ -21,9 +21,9 @@ type roleID struct {
 	user, searchPath string
 }
 
-func roleOf(c *pgx.ConnConfig) roleID {
+func roleOf(c *pgx.ConnConfig) *roleID {
 	params := c.RuntimeParams
-	return roleID{
+	return &roleID{
 		databaseID: databaseID{host: c.Host, port: c.Port, database: c.Database},
 		user:       c.User,
 		searchPath: params["search_path"] + params["options"],
@@ -34,30 +34,43 @@ func roleOf(c *pgx.ConnConfig) roleID {
 func identity(db DB) databaseID { return identify(db).databaseID }
 
 // poolIDs spares the copy of a pool's configuration on each call.
-var poolIDs sync.Map // of weak.Pointer[pgxpool.Pool] to roleID
+var poolIDs sync.Map // of weak.Pointer[pgxpool.Pool] to *roleID
 
-// identify returns zero for a DB that does not tell where it leads.
-func identify(db DB) roleID {
+// identify returns a zero role for a DB that does not tell where it leads. It returns the same pointer for the same pool.
+func identify(db DB) *roleID {
 	switch db := db.(type) {
 	case *pgxpool.Pool:
 		return identityOfPool(db)
 	case interface{ Config() *pgx.ConnConfig }:
 		return roleOf(db.Config())
+	case interface{ Conn() *pgx.Conn }:
+		return roleOf(db.Conn().Config())
 	case interface{ Unwrap() DB }:
 		return identify(db.Unwrap())
 	}
-	return roleID{}
+	return &roleID{}
 }
 
-func identityOfPool(pool *pgxpool.Pool) roleID {
+func identityOfPool(pool *pgxpool.Pool) *roleID {
 	key := weak.Make(pool)
 	if id, ok := poolIDs.Load(key); ok {
-		return id.(roleID)
+		return id.(*roleID)
 	}
 	id := roleOf(pool.Config().ConnConfig)
 	poolIDs.Store(key, id)
 	runtime.AddCleanup(pool, func(k weak.Pointer[pgxpool.Pool]) { poolIDs.Delete(k) }, key)
 	return id
+}
+
+// single is the connection that db is, nil if it has several.
+func single(db DB) *pgx.Conn {
+	switch db := base(db).(type) {
+	case *pgx.Conn:
+		return db
+	case *pgxpool.Conn:
+		return db.Conn()
+	}
+	return nil
 }
 
 // base is the DB below wrappers, for pgretry's own statements.

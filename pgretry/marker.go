@@ -54,31 +54,37 @@ type markers struct {
 type markerTables struct {
 	mu    sync.Mutex
 	known map[roleID]*markerEntry
+	last  atomic.Pointer[markerEntry] // the one asked for last: most Runners know one database
 }
 
 // markerEntry is what is known of one database. While one call looks, the others wait: many at once would ask the same.
 type markerEntry struct {
+	id      *roleID
 	latest  atomic.Pointer[markers]
 	looking chan struct{} // holds a token while a call looks
 }
 
-func (mt *markerTables) entry(id roleID) *markerEntry {
+func (mt *markerTables) entry(id *roleID) *markerEntry {
+	if e := mt.last.Load(); e != nil && e.id == id {
+		return e
+	}
 	mt.mu.Lock()
 	defer mt.mu.Unlock()
-	e := mt.known[id]
+	e := mt.known[*id]
 	if e == nil {
 		if mt.known == nil {
 			mt.known = map[roleID]*markerEntry{}
 		}
-		e = &markerEntry{looking: make(chan struct{}, 1)}
-		mt.known[id] = e
+		e = &markerEntry{id: id, looking: make(chan struct{}, 1)}
+		mt.known[*id] = e
 	}
+	mt.last.Store(e)
 	return e
 }
 
-// of returns the marker table of db, "" for none. It looks once.
-func (mt *markerTables) of(ctx context.Context, db DB) string {
-	e := mt.entry(identify(db))
+// of returns the marker table of the database with the given id, "" for none. It looks once, on db.
+func (mt *markerTables) of(ctx context.Context, id *roleID, db DB) string {
+	e := mt.entry(id)
 	if m := e.latest.Load(); m.fresh() {
 		return m.table
 	}
@@ -125,12 +131,13 @@ type marker struct {
 	table, id string
 }
 
-// newMarker returns nil where none is wanted or the table is absent.
-func (c *call) newMarker(ctx context.Context) *marker {
+// newMarker returns nil where none is wanted or the table is absent. It looks on the attempt's db: a call that holds a
+// connection already must not wait for a second one.
+func (c *call) newMarker(ctx context.Context, db DB) *marker {
 	if c.policy.NoMarker || c.policy.AccessMode == pgx.ReadOnly {
 		return nil
 	}
-	table := c.runner.markers.of(ctx, c.db)
+	table := c.runner.markers.of(ctx, c.id, db)
 	if table == "" {
 		return nil
 	}

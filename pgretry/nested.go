@@ -9,23 +9,32 @@ import (
 
 type withinKey struct{}
 
-// within marks the context of a closure with the database it works on.
+// within is the context of a closure. It tells which database the closure works on.
 type within struct {
+	context.Context
 	db    DB
 	conn  *pgx.Conn
 	outer *within
 }
 
-func withinCall(ctx context.Context, db DB, conn *pgx.Conn) context.Context {
-	outer, _ := ctx.Value(withinKey{}).(*within)
-	return context.WithValue(ctx, withinKey{}, &within{db: db, conn: conn, outer: outer})
+// Value returns w itself to pgretry.
+func (w *within) Value(key any) any {
+	if key == (withinKey{}) {
+		return w
+	}
+	return w.Context.Value(key)
 }
 
 // isNested tells whether ctx belongs to a closure on the same database as db.
 func isNested(ctx context.Context, db DB) bool {
 	w, _ := ctx.Value(withinKey{}).(*within)
+	return w != nil && w.covers(db, identify(db))
+}
+
+// covers tells whether w, or a closure around it, works on the database of db, whose role is id.
+func (w *within) covers(db DB, id *roleID) bool {
 	for ; w != nil; w = w.outer {
-		if sameDB(w.db, db) || roleOf(w.conn.Config()).databaseID == identity(db) {
+		if sameDB(w.db, db) || roleOf(w.conn.Config()).databaseID == id.databaseID {
 			return true
 		}
 	}

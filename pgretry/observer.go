@@ -62,7 +62,7 @@ type Noticer interface {
 	Noticed(ctx context.Context, n Notice)
 }
 
-func (p Policy) tell(ctx context.Context, n Notice) {
+func (p *Policy) tell(ctx context.Context, n Notice) {
 	n.Name = p.Name
 	for _, o := range p.Observers {
 		if o, ok := o.(Noticer); ok {

@@ -42,7 +42,7 @@ type Policy struct {
 	AttemptTimeout time.Duration
 
 	// FirstWait and MaxWait shape the backoff: before attempt n+1 Do waits a random time between zero and
-	// FirstWait·2ⁿ⁻¹, at most MaxWait. With the defaults the upper bounds are 5, 10, 20 … 640 ms, then 1 s.
+	// FirstWait·2ⁿ⁻¹, at most MaxWait; negative ones mean no wait. With the defaults the upper bounds are 5, 10, 20 … 640 ms, then 1 s.
 	FirstWait, MaxWait time.Duration
 	// SlowWait and MaxSlowWait replace them when the server refuses connections or has none left.
 	// With the defaults the upper bounds are 200, 400 … 3,200 ms, then 5 s.
@@ -53,7 +53,8 @@ type Policy struct {
 	// RetryOn lists further SQLSTATEs to retry, such as 23505 where fn chooses a key after reading which are taken.
 	// They are tried [Policy.MaxOptional] times at most.
 	RetryOn []string
-	// MaxOptional bounds the attempts that may end in one of RetryOn or in 55P03; zero means [DefaultMaxOptional].
+	// MaxOptional bounds the attempts that may end in one of RetryOn or in 55P03; zero means [DefaultMaxOptional],
+	// negative one.
 	MaxOptional int
 
 	// Key names what the transaction conflicts on, such as a row or an account. Transactions of one [Runner] on one
@@ -61,11 +62,12 @@ type Policy struct {
 	// processes, they take a session advisory lock before BEGIN. Without a key, a queue is learned from conflicts.
 	Key string
 	// Weight is the share of a queue's time that transactions of this Name get beside those of other names; zero means 1.
-	// With equal weights a batch writer gets as much time as all the readers of one name together.
+	// A negative one means 1 too. With equal weights a batch writer gets as much time as all the readers of one name
+	// together.
 	Weight float64
 
 	// Grace bounds what must go on after the context has ended: a rollback, and the answer to a COMMIT already sent;
-	// zero means [DefaultGrace].
+	// zero means [DefaultGrace]. A negative one leaves no time: rollbacks then close their connections.
 	Grace time.Duration
 
 	// Budget, shared by many calls, bounds their retries; nil means no bound.
@@ -89,14 +91,14 @@ type Policy struct {
 	Observers []Observer
 }
 
-func (p Policy) with(opts []Option) Policy {
+func (p *Policy) apply(opts []Option) {
 	for _, opt := range opts {
-		opt(&p)
+		opt(p)
 	}
-	return p
 }
 
-func (p Policy) withDefaults() Policy {
+// setDefaults gives the fields that are zero their meaning.
+func (p *Policy) setDefaults() {
 	or(&p.IsoLevel, pgx.RepeatableRead)
 	or(&p.AccessMode, pgx.ReadWrite)
 	or(&p.MaxAttempts, DefaultMaxAttempts)
@@ -108,11 +110,12 @@ func (p Policy) withDefaults() Policy {
 	or(&p.MaxOptional, DefaultMaxOptional)
 	or(&p.Grace, DefaultGrace)
 	or(&p.WatchAfter, DefaultWatchAfter)
-	or(&p.Weight, 1)
+	if !(p.Weight > 0) {
+		p.Weight = 1
+	}
 	if p.Jitter == nil {
 		p.Jitter = uniform
 	}
-	return p
 }
 
 func or[T comparable](field *T, value T) {
@@ -122,9 +125,14 @@ func or[T comparable](field *T, value T) {
 	}
 }
 
-func uniform(bound time.Duration) time.Duration { return rand.N(bound + 1) }
+func uniform(bound time.Duration) time.Duration {
+	if bound <= 0 {
+		return 0
+	}
+	return rand.N(bound)
+}
 
-func (p Policy) txOptions(m *marker) pgx.TxOptions {
+func (p *Policy) txOptions(m *marker) pgx.TxOptions {
 	opts := pgx.TxOptions{IsoLevel: p.IsoLevel, AccessMode: p.AccessMode, DeferrableMode: p.DeferrableMode}
 	if m != nil {
 		opts.CommitQuery = m.commitQuery()
@@ -133,7 +141,7 @@ func (p Policy) txOptions(m *marker) pgx.TxOptions {
 }
 
 // wait is the pause after n failed attempts.
-func (p Policy) wait(n int, slow bool) time.Duration {
+func (p *Policy) wait(n int, slow bool) time.Duration {
 	first, most := p.FirstWait, p.MaxWait
 	if slow {
 		first, most = p.SlowWait, p.MaxSlowWait
@@ -142,5 +150,5 @@ func (p Policy) wait(n int, slow bool) time.Duration {
 	if shift := max(n, 1) - 1; shift < 32 && first<<shift < most && first<<shift > 0 {
 		bound = first << shift
 	}
-	return p.Jitter(bound)
+	return p.Jitter(max(0, bound))
 }

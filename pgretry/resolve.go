@@ -46,11 +46,12 @@ func (m *marker) refused(err error) bool {
 
 // resolve finds out whether the attempt committed, for as long as the policy lets it.
 func (c *call) resolve(ctx context.Context, m *marker) (committed bool, err error) {
+	c.dropLease()
 	ctx, cancel := c.patient(ctx)
 	defer cancel()
 	if c.policy.MaxElapsed > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithDeadline(ctx, c.started.Add(c.policy.MaxElapsed+c.policy.Grace))
+		ctx, stop = context.WithTimeout(ctx, max(0, c.patience())+c.policy.Grace)
 		defer stop()
 	}
 	db, release, err := reconnectable(ctx, base(c.db))
@@ -75,8 +76,8 @@ func (c *call) mayResolveAgain(err error) bool {
 
 // reconnectable returns a DB that can open a further connection.
 func reconnectable(ctx context.Context, db DB) (DB, func(), error) {
-	conn, ok := db.(*pgx.Conn)
-	if !ok {
+	conn := single(db)
+	if conn == nil {
 		return db, func() {}, nil
 	}
 	again, err := pgx.ConnectConfig(ctx, conn.Config())

@@ -3,6 +3,7 @@ package pgretry
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,19 +26,25 @@ var errStorm = errors.New("gave way to end a deadlock storm")
 type flights struct {
 	next   atomic.Uint32
 	shards [16]flightShard
+	patrol patrol
+	stormy atomic.Bool // a deadlock has been met: from then on attempts can be ended
 
 	mu     sync.Mutex
 	storms map[flightLane]*storm
 }
 
+// flightShard is a list of flights.
 type flightShard struct {
-	mu      sync.Mutex
-	running map[*flight]struct{}
+	mu    sync.Mutex
+	first *flight
 }
 
+// flightLane is what attempts have in common that may tangle: the database and the name of the transaction, or its
+// closure if it has none.
 type flightLane struct {
 	db   databaseID
 	name string
+	fn   uintptr
 }
 
 // storm counts the deadlocks of a lane.
@@ -48,34 +55,68 @@ type storm struct {
 
 // flight is a running attempt.
 type flight struct {
-	lane  flightLane
-	shard *flightShard
+	call  *call
 	begun time.Time
-	end   context.CancelCauseFunc
+	end   context.CancelCauseFunc // nil for an attempt that began before the first deadlock
+	watch atomic.Pointer[watch]   // that the patrol has yet to start
+
+	shard      *flightShard
+	prev, next *flight
+
+	// What the closure gets.
+	within   within
+	recorder recorder
+	tx       recordingTx
+}
+
+func (f *flight) lane() flightLane {
+	if name := f.call.policy.Name; name != "" {
+		return flightLane{db: f.call.id.databaseID, name: name}
+	}
+	return flightLane{db: f.call.id.databaseID, fn: reflect.ValueOf(closureOf(f.call.fn, f.call.db)).Pointer()}
 }
 
 // start registers an attempt. Its context ends with the cause errStorm when the attempt must give way.
-func (fs *flights) start(ctx context.Context, lane flightLane) (context.Context, *flight) {
-	ctx, end := context.WithCancelCause(ctx)
-	f := &flight{lane: lane, begun: time.Now(), end: end, shard: &fs.shards[fs.next.Add(1)%uint32(len(fs.shards))]}
+func (fs *flights) start(ctx context.Context, c *call) (context.Context, *flight) {
+	f := &flight{call: c, begun: time.Now(), shard: &fs.shards[fs.next.Add(1)%uint32(len(fs.shards))]}
+	if fs.stormy.Load() {
+		ctx, f.end = context.WithCancelCause(ctx)
+	}
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
-	if f.shard.running == nil {
-		f.shard.running = map[*flight]struct{}{}
+	if f.next = f.shard.first; f.next != nil {
+		f.next.prev = f
 	}
-	f.shard.running[f] = struct{}{}
+	f.shard.first = f
 	return ctx, f
 }
 
 // finish forgets an attempt; deadlock tells how it ended.
 func (fs *flights) finish(f *flight, deadlock bool) {
-	f.end(nil)
-	f.shard.mu.Lock()
-	delete(f.shard.running, f)
-	f.shard.mu.Unlock()
-	if deadlock && fs.rages(f.lane) {
-		fs.breakUp(f.lane)
+	if f.end != nil {
+		f.end(nil)
 	}
+	f.shard.remove(f)
+	if deadlock {
+		fs.stormy.Store(true)
+		if lane := f.lane(); fs.rages(lane) {
+			fs.breakUp(lane)
+		}
+	}
+}
+
+func (s *flightShard) remove(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.prev == nil {
+		s.first = f.next
+	} else {
+		f.prev.next = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	}
+	f.prev, f.next = nil, nil
 }
 
 // rages counts a deadlock and tells whether they come in numbers.
@@ -99,13 +140,20 @@ func (fs *flights) rages(lane flightLane) bool {
 
 // breakUp ends the attempts of a lane that may be tangled.
 func (fs *flights) breakUp(lane flightLane) {
+	fs.each(func(f *flight) {
+		if f.end != nil && time.Since(f.begun) > tangledAfter && f.lane() == lane {
+			f.end(errStorm)
+		}
+	})
+}
+
+// each calls do for every running attempt.
+func (fs *flights) each(do func(*flight)) {
 	for i := range fs.shards {
 		shard := &fs.shards[i]
 		shard.mu.Lock()
-		for f := range shard.running {
-			if f.lane == lane && time.Since(f.begun) > tangledAfter {
-				f.end(errStorm)
-			}
+		for f := shard.first; f != nil; f = f.next {
+			do(f)
 		}
 		shard.mu.Unlock()
 	}

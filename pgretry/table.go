@@ -12,6 +12,9 @@ func (c *call) table(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.TableName != "" {
 		return strings.TrimPrefix(e.SchemaName+"."+e.TableName, ".")
 	}
+	if c.rec == nil {
+		return ""
+	}
 	return tableOf(c.rec.sql)
 }
 

@@ -46,9 +46,9 @@ func (c *call) gate() *gate {
 	case c.turn.ticket != nil && c.policy.Key != "":
 		return c.turn.ticket.gate
 	case c.policy.Key != "":
-		return c.runner.gates.named(identity(c.db), c.policy.Key)
+		return c.runner.gates.named(c.id.databaseID, c.policy.Key)
 	case c.runner.gates.any.Load():
-		return c.runner.gates.learnedFor(c.laneName(), func() databaseID { return identity(c.db) })
+		return c.runner.gates.learnedFor(c.laneName(), c.id.databaseID)
 	}
 	return nil
 }
@@ -58,7 +58,7 @@ func (c *call) laneName() string {
 		c.turn.name = c.policy.Name
 	}
 	if c.turn.name == "" {
-		c.turn.name = closureName(c.fn)
+		c.turn.name = closureName(closureOf(c.fn, c.db))
 	}
 	return c.turn.name
 }
@@ -122,13 +122,13 @@ func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 		return t.lease.conn, nil
 	}
 	pool, ok := c.db.(acquirer)
-	if !ok || !g.contested() || c.runner.gates.isPooled(identity(c.db)) {
+	if !ok || !g.contested() || c.runner.gates.isPooled(c.id.databaseID) {
 		return c.db, nil
 	}
-	l, waited, err := newLease(ctx, pool, g.key)
+	l, waited, err := c.lease(ctx, pool, g.key)
 	switch {
 	case errors.Is(err, ErrPooled):
-		if c.runner.gates.setPooled(identity(c.db)) {
+		if c.runner.gates.setPooled(c.id.databaseID) {
 			c.policy.tell(ctx, Notice{Kind: NoticePooled, Key: g.key})
 		}
 		return c.db, nil
@@ -142,6 +142,28 @@ func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	}
 	t.lease = l
 	return l.conn, nil
+}
+
+// lease is [newLease] for as long as the call may still wait.
+func (c *call) lease(ctx context.Context, pool acquirer, key string) (l *lease, waited bool, err error) {
+	if c.policy.MaxElapsed < 0 {
+		return newLease(ctx, pool, key)
+	}
+	patient, cancel := context.WithTimeout(ctx, c.patience())
+	defer cancel()
+	l, waited, err = newLease(patient, pool, key)
+	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+		err = errTurn
+	}
+	return l, waited, err
+}
+
+// dropLease gives a lost connection back to its pool, which may have no other.
+func (c *call) dropLease() {
+	if t := c.turn.ticket; t != nil && t.lease != nil && t.lease.conn.Conn().IsClosed() {
+		t.lease.release()
+		t.lease = nil
+	}
 }
 
 // reportTo tells the gate what the attempt met.
@@ -159,7 +181,7 @@ func (c *call) reportTo(g *gate, f *failure) {
 
 // learn remembers a conflict that came without a gate, so that the next attempt passes one.
 func (c *call) learn(ctx context.Context, f *failure) {
-	g, first := c.runner.gates.learn(c.laneName(), identity(c.db), c.table(f.Err))
+	g, first := c.runner.gates.learn(c.laneName(), c.id.databaseID, c.table(f.Err))
 	g.metOutside(f.SQLSTATE == deadlockDetected)
 	if first {
 		c.policy.tell(ctx, Notice{Kind: NoticeQueued, Key: g.key})
@@ -169,6 +191,6 @@ func (c *call) learn(ctx context.Context, f *failure) {
 // endTurn gives a named gate back.
 func (c *call) endTurn() {
 	if t := c.turn.ticket; t != nil && c.policy.Key != "" {
-		c.runner.gates.done(identity(c.db), t.gate)
+		c.runner.gates.done(c.id.databaseID, t.gate)
 	}
 }

@@ -2,17 +2,20 @@ package pgretry
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// recorder keeps the error that aborted a transaction, whatever the closure does with it. An error that a rollback to
-// a savepoint has healed is forgotten.
+// recorder keeps the error that decides about a transaction, whatever the closure does with it: the one that aborted
+// it, unless a rollback to a savepoint has healed that. Nothing heals 40001: the snapshot stays, and what the failed
+// statement should have written is missing.
 type recorder struct {
 	conn  *pgx.Conn
 	first error
-	sql   string // the statement that failed first, else the latest
+	sql   string      // the statement that failed first, else the latest
+	over  atomic.Bool // the closure has returned: its tx must not touch the connection any more
 }
 
 // sends notes the statement about to run.
@@ -24,8 +27,9 @@ func (r *recorder) sends(sql string) {
 
 func (r *recorder) note(err error) {
 	switch {
+	case r.over.Load():
 	case err == nil:
-		if r.first != nil && !r.aborted() {
+		if r.first != nil && sqlstateOf(r.first) != serializationFailure && !r.aborted() {
 			r.first = nil
 		}
 	case r.first == nil && (r.aborted() || r.conn.IsClosed()):
@@ -43,6 +47,9 @@ type recordingTx struct {
 }
 
 func (t *recordingTx) Begin(ctx context.Context) (pgx.Tx, error) {
+	if t.rec.over.Load() {
+		return nil, pgx.ErrTxClosed
+	}
 	inner, err := t.Tx.Begin(ctx)
 	t.rec.note(err)
 	if err != nil {
@@ -52,7 +59,10 @@ func (t *recordingTx) Begin(ctx context.Context) (pgx.Tx, error) {
 }
 
 func (t *recordingTx) Commit(ctx context.Context) error {
-	if !t.savepoint {
+	switch {
+	case t.rec.over.Load():
+		return pgx.ErrTxClosed
+	case !t.savepoint:
 		return ErrFinishedByClosure
 	}
 	err := t.Tx.Commit(ctx)
@@ -61,7 +71,10 @@ func (t *recordingTx) Commit(ctx context.Context) error {
 }
 
 func (t *recordingTx) Rollback(ctx context.Context) error {
-	if !t.savepoint {
+	switch {
+	case t.rec.over.Load():
+		return pgx.ErrTxClosed
+	case !t.savepoint:
 		return ErrFinishedByClosure
 	}
 	err := t.Tx.Rollback(ctx)
@@ -70,6 +83,9 @@ func (t *recordingTx) Rollback(ctx context.Context) error {
 }
 
 func (t *recordingTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if t.rec.over.Load() {
+		return pgconn.CommandTag{}, pgx.ErrTxClosed
+	}
 	t.rec.sends(sql)
 	tag, err := t.Tx.Exec(ctx, sql, args...)
 	t.rec.note(err)
@@ -77,18 +93,27 @@ func (t *recordingTx) Exec(ctx context.Context, sql string, args ...any) (pgconn
 }
 
 func (t *recordingTx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
+	if t.rec.over.Load() {
+		return nil, pgx.ErrTxClosed
+	}
 	sd, err := t.Tx.Prepare(ctx, name, sql)
 	t.rec.note(err)
 	return sd, err
 }
 
 func (t *recordingTx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, src pgx.CopyFromSource) (int64, error) {
+	if t.rec.over.Load() {
+		return 0, pgx.ErrTxClosed
+	}
 	n, err := t.Tx.CopyFrom(ctx, table, columns, src)
 	t.rec.note(err)
 	return n, err
 }
 
 func (t *recordingTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if t.rec.over.Load() {
+		return nil, pgx.ErrTxClosed
+	}
 	t.rec.sends(sql)
 	rows, err := t.Tx.Query(ctx, sql, args...)
 	if err != nil {
@@ -99,13 +124,36 @@ func (t *recordingTx) Query(ctx context.Context, sql string, args ...any) (pgx.R
 }
 
 func (t *recordingTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if t.rec.over.Load() {
+		return closedRow{}
+	}
 	t.rec.sends(sql)
 	return recordingRow{row: t.Tx.QueryRow(ctx, sql, args...), rec: t.rec}
 }
 
 func (t *recordingTx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if t.rec.over.Load() {
+		return closedResults{}
+	}
+	if len(b.QueuedQueries) > 0 {
+		t.rec.sends(b.QueuedQueries[0].SQL)
+	}
 	return recordingResults{BatchResults: t.Tx.SendBatch(ctx, b), rec: t.rec}
 }
+
+// closedRow is a row of a transaction that has ended.
+type closedRow struct{}
+
+func (closedRow) Scan(...any) error { return pgx.ErrTxClosed }
+
+// closedResults are those of a batch for a transaction that has ended.
+type closedResults struct{}
+
+func (closedResults) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, pgx.ErrTxClosed }
+func (closedResults) Query() (pgx.Rows, error)         { return nil, pgx.ErrTxClosed }
+func (closedResults) QueryRow() pgx.Row                { return closedRow{} }
+func (closedResults) Close() error                     { return pgx.ErrTxClosed }
+func (closedResults) Tx() pgx.Tx                       { return nil }
 
 type recordingRow struct {
 	row pgx.Row

@@ -22,21 +22,25 @@ import (
 // A *sql.Tx cannot be wrapped, so an error that fn swallows is known by 25P02 alone, which is not retried: return the
 // first error. fn must neither commit nor roll back.
 func Do(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error, opts ...pgretry.Option) error {
-	a := &adapter{db: db}
+	a := &adapter{db: db, fn: fn}
 	return pgretry.Do(ctx, a, func(ctx context.Context, _ pgx.Tx) error { return fn(ctx, a.tx.sql) }, opts...)
 }
 
 // Using is [Do] on a Runner.
 func Using(ctx context.Context, r *pgretry.Runner, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error, opts ...pgretry.Option) error {
-	a := &adapter{db: db}
+	a := &adapter{db: db, fn: fn}
 	return r.Do(ctx, a, func(ctx context.Context, _ pgx.Tx) error { return fn(ctx, a.tx.sql) }, opts...)
 }
 
 // adapter is the DB of one call. Its transactions follow each other.
 type adapter struct {
 	db *sql.DB
+	fn func(ctx context.Context, tx *sql.Tx) error
 	tx *tx
 }
+
+// Closure is what pgretry tells transactions without a name apart by.
+func (a *adapter) Closure() any { return a.fn }
 
 // configs spares asking a connection on each call where its database is.
 var configs sync.Map // of weak.Pointer[sql.DB] to *pgx.ConnConfig
