@@ -62,7 +62,8 @@ type RegistryParts struct {
 type Spooled struct {
 	Batch
 	Seq uint64
-	Err error // the message cannot be decoded, and Batch is empty
+	Err error  // the message cannot be decoded, and Batch is empty
+	Raw []byte // the message, when Err is set
 }
 
 // Spool keeps batches on disk between the connection that heard them and the

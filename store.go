@@ -33,7 +33,8 @@ type Store interface {
 	SyncStage(ctx context.Context, stage Stage, s *Snapshot) (StageCounts, error)
 	// FinishSync moves the position to seq and remembers the time of the sync.
 	FinishSync(ctx context.Context, home int64, seq uint64) error
-	// Quarantine keeps a record that cannot be written, with the reason.
+	// Quarantine keeps a record that cannot be written, with the reason. The same
+	// record again is counted.
 	Quarantine(ctx context.Context, home int64, bad BadRecord) error
 }
 
@@ -62,6 +63,9 @@ type BadRecord struct {
 	Reason   string
 	SQLState string // when PostgreSQL refused it
 	Record   []byte // as it came
+	// Identity is what of the record tells it from others, so that the same one is
+	// counted and not kept again; nil means Record.
+	Identity []byte
 }
 
 // Snapshot is everything a home has at one point of its stream.

@@ -13,7 +13,7 @@ import (
 
 // quarantineCmd is about records that could not be written.
 type quarantineCmd struct {
-	List   quarantineListCmd   `cmd:"" help:"List the newest records in quarantine, with the reason."`
+	List   quarantineListCmd   `cmd:"" help:"List the records in quarantine that were seen last, with the reason and how often each came."`
 	Replay quarantineReplayCmd `cmd:"" help:"Try to write records from quarantine again."`
 }
 
@@ -35,9 +35,10 @@ func (c *quarantineListCmd) Run(ctx context.Context) error {
 		return err
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tHOME\tSEEN\tENTITY\tREASON\tSQLSTATE\tRECORD")
+	fmt.Fprintln(table, "ID\tHOME\tLAST SEEN\tCOUNT\tFIRST SEEN\tENTITY\tREASON\tSQLSTATE\tRECORD")
 	for _, q := range found {
-		fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%s\t%s\t%.80q\n", q.ID, q.HomeID, q.SeenAt.UTC().Format(time.RFC3339), q.EntityID, q.Reason, q.SQLState, q.Record)
+		fmt.Fprintf(table, "%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t%.80q\n", q.ID, q.HomeID, q.Last.UTC().Format(time.RFC3339), q.Count,
+			q.First.UTC().Format(time.RFC3339), q.EntityID, q.Reason, q.SQLState, q.Record)
 	}
 	return table.Flush()
 }

@@ -9,7 +9,7 @@ import (
 // retentionCmd drops old history now; the server does it by itself every minute.
 type retentionCmd struct {
 	databaseFlags
-	Keep time.Duration `default:"240h" help:"How much raw history and 5-minute statistics to keep; whole days (UTC) are dropped. Hourly statistics stay."`
+	Keep time.Duration `default:"240h" help:"How much raw history and 5-minute statistics to keep; whole days (UTC) are dropped, and records in quarantine that did not come again. Hourly statistics stay."`
 }
 
 // Run drops whole partitions.

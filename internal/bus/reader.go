@@ -103,7 +103,7 @@ func decodeMessage(m jetstream.Msg) concord.Spooled {
 	}
 	batch, err := decode(m.Data())
 	if err != nil {
-		err = fmt.Errorf("spooled message %d: %w", meta.Sequence.Stream, err)
+		return concord.Spooled{Seq: meta.Sequence.Stream, Err: fmt.Errorf("spooled message %d: %w", meta.Sequence.Stream, err), Raw: m.Data()}
 	}
 	return concord.Spooled{Batch: batch, Seq: meta.Sequence.Stream, Err: err}
 }

@@ -24,6 +24,8 @@ const (
 	// maxRecords bounds the records of one transaction: long enough to be worth
 	// an fsync, short enough to lose little to a conflict.
 	maxRecords = 5_000
+	// maxRaw is what the quarantine keeps of a message that cannot be read.
+	maxRaw = 64 << 10
 	// discardEvery is how often written messages are removed from the spool.
 	discardEvery = 2 * time.Second
 
@@ -191,7 +193,7 @@ func (w *Writer) writeEvents(ctx context.Context, events []concord.Record, seq u
 func (w *Writer) quarantineMessage(ctx context.Context, b *concord.Spooled) error {
 	w.log.Error("a spooled message cannot be read and is put in quarantine", "sequence", b.Seq, "error", b.Err)
 	return w.retry(ctx, "quarantine a message", func() error {
-		return w.Store.Quarantine(ctx, w.Home, concord.BadRecord{Reason: b.Err.Error(), Record: []byte{}})
+		return w.Store.Quarantine(ctx, w.Home, concord.BadRecord{Reason: b.Err.Error(), Record: b.Raw[:min(len(b.Raw), maxRaw)]})
 	})
 }
 

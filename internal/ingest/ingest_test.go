@@ -1,10 +1,14 @@
 package ingest_test
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord"
@@ -22,7 +26,15 @@ type store struct {
 	events []concord.Record
 	calls  int
 	stages []concord.Stage
+	bad    []concord.BadRecord
 	seq    uint64
+}
+
+func (s *store) Quarantine(_ context.Context, _ int64, bad concord.BadRecord) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bad = append(s.bad, bad)
+	return nil
 }
 
 func (s *store) SpoolPosition(context.Context, int64) (uint64, error) {
@@ -183,5 +195,33 @@ func TestWriter(t *testing.T) {
 		require.NoError(t, err)
 		stop()
 		require.Len(t, b.store.stages, 3, "one reconciliation")
+	})
+
+	t.Run("KeepsTheBeginningOfAMessageThatCannotBeRead", func(t *testing.T) {
+		t.Parallel()
+		nc, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+		require.NoError(t, err)
+		nc.Start()
+		t.Cleanup(func() { nc.Shutdown(); nc.WaitForShutdown() })
+		require.True(t, nc.ReadyForConnections(10*time.Second))
+		spool, err := bus.Open(t.Context(), bus.Options{URL: nc.ClientURL()})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, spool.Close()) })
+		conn, err := nats.Connect(nc.ClientURL())
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		garbage := bytes.Repeat([]byte("\xffgarbage"), 20_000)
+		_, err = conn.Request("concord.home.1", garbage, 10*time.Second)
+		require.NoError(t, err)
+
+		b := &bundle{store: &store{}, spool: spool, syncs: ingest.NewSyncs()}
+		stop := b.run(t)
+		seq := b.snapshot(t)
+		_, err = b.syncs.Wait(t.Context(), 1, seq)
+		require.NoError(t, err)
+		stop()
+		require.Len(t, b.store.bad, 1)
+		require.Equal(t, garbage[:64<<10], b.store.bad[0].Record)
+		require.Contains(t, b.store.bad[0].Reason, "message format 255")
 	})
 }

@@ -396,22 +396,9 @@ func badRecord(r concord.Record, reason, sqlstate string) concord.BadRecord {
 		id = id[:maxID]
 	}
 	s := r.State
-	record := fmt.Appendf(nil, "state=%q attributes=%q last_changed=%s last_updated=%s context=%q epoch=%d seq=%d removed=%t",
-		s.State, s.Attributes, s.LastChanged.Format(time.RFC3339Nano), s.LastUpdated.Format(time.RFC3339Nano),
-		s.Context.ID, s.Position.Epoch, s.Position.Seq, r.Removed)
-	return concord.BadRecord{EntityID: id, Reason: reason, SQLState: sqlstate, Record: record}
-}
-
-// Quarantine implements [concord.Store].
-func (db *DB) Quarantine(ctx context.Context, home int64, bad concord.BadRecord) error {
-	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
-		return quarantine(ctx, tx, home, bad)
-	})
-}
-
-func quarantine(ctx context.Context, tx pgx.Tx, home int64, bad concord.BadRecord) error {
-	_, err := tx.Exec(ctx, `
-		insert into quarantine (home_id, entity_id, reason, sqlstate, record)
-		values ($1, $2, $3, $4, $5)`, home, bad.EntityID, bad.Reason, bad.SQLState, bad.Record)
-	return err
+	record := fmt.Appendf(nil, "state=%q attributes=%q last_changed=%s last_updated=%s context=%q",
+		s.State, s.Attributes, s.LastChanged.Format(time.RFC3339Nano), s.LastUpdated.Format(time.RFC3339Nano), s.Context.ID)
+	identity := len(record) // without the position, which each reconciliation gives anew
+	record = fmt.Appendf(record, " epoch=%d seq=%d removed=%t", s.Position.Epoch, s.Position.Seq, r.Removed)
+	return concord.BadRecord{EntityID: id, Reason: reason, SQLState: sqlstate, Record: record, Identity: record[:identity]}
 }

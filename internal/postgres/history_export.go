@@ -3,16 +3,11 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/concord-home/concord"
 )
 
 // HistoryRow is one change of an export.
@@ -67,92 +62,4 @@ func (db *DB) exportEntity(ctx context.Context, home int64, entityID string, fro
 		return fn(r)
 	})
 	return err
-}
-
-// Quarantined is a record that could not be written.
-type Quarantined struct {
-	ID       int64
-	HomeID   int64
-	EntityID string
-	Reason   string
-	SQLState string
-	Record   []byte
-	SeenAt   time.Time
-}
-
-// FindQuarantined returns the newest max records of a home, of all homes when home is 0.
-func (db *DB) FindQuarantined(ctx context.Context, home int64, max int) ([]Quarantined, error) {
-	rows, err := db.pool.Query(ctx, `
-		select quarantine_id, home_id, entity_id, reason, sqlstate, record, seen_at
-		from quarantine
-		where $1::bigint in (0, home_id)
-		order by quarantine_id desc
-		limit $2`, home, max)
-	if err != nil {
-		return nil, classify(err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Quarantined])
-	if err != nil {
-		return nil, classify(err)
-	}
-	return found, nil
-}
-
-// ErrStillBad says that a record can still not be written.
-var ErrStillBad = errors.New("the record can still not be written")
-
-// Replay writes a record from quarantine and takes it out, in one transaction:
-// its history, and its row unless that is newer by now. The error is
-// [ErrStillBad] with the reason when it cannot be written.
-func (db *DB) Replay(ctx context.Context, q Quarantined) error {
-	record, err := parseRecord(q)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrStillBad, err)
-	}
-	if why := whyBad(record); why != "" {
-		return fmt.Errorf("%w: %s", ErrStillBad, why)
-	}
-	past := db.past(q.HomeID)
-	if err := past.load(ctx, db, q.HomeID); err != nil {
-		return classify(err)
-	}
-	records := []concord.Record{record}
-	rows, _ := past.historyOf(records)
-	remember := func() {}
-	err = db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := applyRecords(ctx, tx, q.HomeID, records); err != nil {
-			return err
-		}
-		if _, remember, err = past.insertHistory(ctx, tx, q.HomeID, rows, sourceLive); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `delete from quarantine where quarantine_id = $1`, q.ID)
-		return err
-	})
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && refusesData(err) {
-		return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrStillBad, pgErr.Message, pgErr.Code)
-	}
-	if err == nil {
-		remember()
-	}
-	return err
-}
-
-// parseRecord reads what badRecord wrote.
-func parseRecord(q Quarantined) (concord.Record, error) {
-	s := &concord.State{EntityID: q.EntityID}
-	var attributes, changed, updated string
-	r := concord.Record{State: s}
-	_, err := fmt.Fscanf(strings.NewReader(string(q.Record)),
-		"state=%q attributes=%q last_changed=%s last_updated=%s context=%q epoch=%d seq=%d removed=%t",
-		&s.State, &attributes, &changed, &updated, &s.Context.ID, &s.Position.Epoch, &s.Position.Seq, &r.Removed)
-	if err != nil {
-		return r, fmt.Errorf("not a record of a state: %w", err)
-	}
-	s.Attributes = json.RawMessage(attributes)
-	if s.LastChanged, err = time.Parse(time.RFC3339Nano, changed); err != nil {
-		return r, err
-	}
-	s.LastUpdated, err = time.Parse(time.RFC3339Nano, updated)
-	return r, err
 }

@@ -171,7 +171,8 @@ func moveRollUpBack(ctx context.Context, tx pgx.Tx, home int64, rows *historyRow
 }
 
 // DropHistory drops the partitions that lie before a time as a whole, and the
-// attributes that only they referred to. It returns the names of the partitions.
+// attributes that only they referred to, and the records in quarantine that did
+// not come again since. It returns the names of the partitions.
 func (db *DB) DropHistory(ctx context.Context, before time.Time) ([]string, error) {
 	var dropped []string
 	for table := range partitioned {
@@ -194,8 +195,10 @@ func (db *DB) DropHistory(ctx context.Context, before time.Time) ([]string, erro
 		if _, err := tx.Exec(ctx, `delete from attributes where seen_on < $1::date - 1`, before); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `delete from history_other where last_updated < $1`, before)
-		return err
+		if _, err := tx.Exec(ctx, `delete from history_other where last_updated < $1`, before); err != nil {
+			return err
+		}
+		return dropQuarantined(ctx, tx, before)
 	})
 }
 

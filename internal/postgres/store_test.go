@@ -134,6 +134,32 @@ func TestWriteEvents(t *testing.T) {
 		require.Equal(t, "2", b.state(t, "a.good2"))
 	})
 
+	t.Run("TheSameBadRecordIsCountedNotKeptAgain", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		bad := func(state string, seq int64) concord.Record {
+			r := record("a.bad", state, 5, seq)
+			r.State.Attributes = json.RawMessage(`{"x":"\u0000"}`)
+			return r
+		}
+		_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{bad("1", 1), bad("2", 2)}, 100)
+		require.NoError(t, err)
+		for seq := range int64(3) { // each reconciliation finds it again, at another position
+			_, err := b.db.SyncStage(t.Context(), concord.StageEntities, snapshot(b.home, 5, 10+seq, bad("2", 10+seq)))
+			require.NoError(t, err)
+		}
+		found, err := b.db.FindQuarantined(t.Context(), b.home, 10)
+		require.NoError(t, err)
+		require.Len(t, found, 2)
+		require.EqualValues(t, 4, found[0].Count)
+		require.True(t, found[0].First.Before(found[0].Last))
+		require.EqualValues(t, 1, found[1].Count)
+
+		_, err = b.db.DropHistory(t.Context(), found[1].Last.Add(time.Microsecond))
+		require.NoError(t, err)
+		require.Equal(t, 1, b.quarantined(t), "what came again since is kept")
+	})
+
 	t.Run("ConflictRunsTheTransactionAgain", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
