@@ -3,8 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/concord-home/concord/hass/server"
@@ -20,26 +18,22 @@ type screen struct {
 	session  *server.Session
 	id       string // correlation id
 
-	mu    sync.Mutex
-	feeds map[int64]*hub.Feed // by subscription id
-	ready []int64             // subscriptions whose feed has something
+	ready *readyList
 	wake  chan struct{}
+	known func() // it has signed in: called once, and at the end
 }
 
 // subscribe makes the command with this id a subscription of the feed that open
 // returns, and answers the command before the first event.
 func (c *screen) subscribe(s *server.Session, id int64, open func(wake func()) *hub.Feed) {
 	s.Result(id, nil)
+	c.ready.open(id)
 	feed := open(func() { c.wakeFeed(id) })
-	c.mu.Lock()
-	c.feeds[id] = feed
-	c.mu.Unlock()
+	c.ready.add(id, feed)
 	c.server.ws.subscriptions.Inc()
 	s.OnUnsubscribe(id, func() {
 		feed.Close()
-		c.mu.Lock()
-		delete(c.feeds, id)
-		c.mu.Unlock()
+		c.ready.remove(id)
 		c.server.ws.subscriptions.Dec()
 		c.server.ws.resyncs.Add(float64(feed.Resyncs()))
 	})
@@ -48,9 +42,7 @@ func (c *screen) subscribe(s *server.Session, id int64, open func(wake func()) *
 
 // wakeFeed is called by the hub; it must not block.
 func (c *screen) wakeFeed(id int64) {
-	c.mu.Lock()
-	c.ready = append(c.ready, id)
-	c.mu.Unlock()
+	c.ready.woke(id)
 	c.signal()
 }
 
@@ -87,29 +79,12 @@ func (c *screen) pump(ctx context.Context) {
 // sendReady sends everything that the ready feeds have.
 func (c *screen) sendReady(ctx context.Context, buf []byte) []byte {
 	for {
-		id, feed := c.nextReady()
+		id, feed := c.ready.next()
 		if feed == nil {
 			return buf
 		}
 		buf = c.sendFeed(ctx, id, feed, buf)
 	}
-}
-
-// nextReady takes the next ready feed off the list. One that is not known yet
-// stays: subscribe signals when it is.
-func (c *screen) nextReady() (int64, *hub.Feed) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, id := range c.ready {
-		if feed := c.feeds[id]; feed != nil {
-			c.ready = slices.Delete(c.ready, i, i+1)
-			return id, feed
-		}
-	}
-	if len(c.ready) > 64 {
-		c.ready = nil // of subscriptions that ended
-	}
-	return 0, nil
 }
 
 // keepBuffer is the largest buffer that a screen keeps for its next event.

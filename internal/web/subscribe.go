@@ -14,10 +14,7 @@ import (
 
 // feed subscribes the screen, unless it has too many subscriptions already.
 func (s *Server) feed(c *screen, r server.Request, open func(wake func()) *hub.Feed) error {
-	c.mu.Lock()
-	full := len(c.feeds) >= maxSubscriptions
-	c.mu.Unlock()
-	if full {
+	if c.ready.len() >= maxSubscriptions {
 		return concord.Errorf(concord.CodeTooMany, "Too many subscriptions on one connection")
 	}
 	c.subscribe(c.session, r.ID, open)

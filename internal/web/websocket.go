@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ const (
 	maxPendingBytes    = 8 << 20 // beyond one message
 	maxCommand         = 1 << 20
 	maxScreens         = 4096
+	maxStrangers       = 256 // connections that have not said who they are yet
 	maxSubscriptions   = 256
 )
 
@@ -35,6 +37,8 @@ type websockets struct {
 	hubs    map[int64]*hub.Hub
 	screens map[*screen]struct{}
 	stopped bool
+
+	strangers atomic.Int64
 
 	quit chan struct{}
 	done sync.WaitGroup
@@ -96,13 +100,31 @@ func (s *Server) newWebsockets() (*websockets, error) {
 type screenKey struct{}
 
 // serveWebsocket takes a connection over. It returns when the connection ends.
+//
+// A page of another site is refused before that. A cookie that does not hold is
+// not: the page learns from auth_invalid, never from the status of a refused
+// handshake, that it must sign in, and a program may show a token instead. Who has
+// no good cookie is a stranger until then, and there are only so many of those:
+// they cannot take the places of others.
 func (s *Server) serveWebsocket(w http.ResponseWriter, r *http.Request) error {
+	if r.Header.Get("Origin") != "" && !sameOrigin(r) {
+		return concord.Errorf(concord.CodeForbidden, "Cross-origin request refused")
+	}
 	if s.ws.server.Sessions() >= maxScreens {
 		return concord.Errorf(concord.CodeTooMany, "Too many screens are connected")
 	}
+	known := func() {}
+	if _, err := s.identify(r); err != nil {
+		if s.ws.strangers.Add(1) > maxStrangers {
+			s.ws.strangers.Add(-1)
+			return concord.Errorf(concord.CodeTooMany, "Too many connections have not signed in")
+		}
+		known = sync.OnceFunc(func() { s.ws.strangers.Add(-1) })
+	}
+	defer known()
 	f := &flow{}
 	c := &screen{
-		server: s, flow: f, id: concord.CorrelationID(r.Context()), feeds: map[int64]*hub.Feed{}, wake: make(chan struct{}, 1),
+		server: s, flow: f, id: concord.CorrelationID(r.Context()), ready: newReadyList(), wake: make(chan struct{}, 1), known: known,
 	}
 	s.ws.server.ServeHTTP(&flowWriter{w, f}, r.WithContext(context.WithValue(r.Context(), screenKey{}, c)))
 	s.ws.bytes.Add(float64(f.sent()))
@@ -123,6 +145,7 @@ func (s *Server) authenticateScreen(r *http.Request, token string) (any, error) 
 		return nil, err
 	}
 	c.identity = id
+	c.known()
 	return c, nil
 }
 

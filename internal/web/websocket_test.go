@@ -363,3 +363,48 @@ func TestSlowScreen(t *testing.T) {
 	require.Less(t, events, frames*each, "what nobody can read is not kept")
 	require.Positive(t, full)
 }
+
+// refused returns the status that a handshake with this header gets instead of
+// a connection.
+func (b *bundle) refused(t *testing.T, header http.Header) int {
+	t.Helper()
+	conn, resp, err := websocket.Dial(t.Context(), b.http.URL+"/api/websocket", &websocket.DialOptions{HTTPHeader: header})
+	if err == nil {
+		conn.CloseNow()
+	}
+	require.Error(t, err)
+	return resp.StatusCode
+}
+
+func TestHandshake(t *testing.T) {
+	t.Parallel()
+
+	t.Run("AnotherSitesPageIsRefused", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.signIn(t)
+		for _, origin := range []string{"https://evil.example", "null", "http://127.0.0.1:1"} {
+			h := b.browserHeader(t)
+			h.Set("Origin", origin)
+			require.Equal(t, http.StatusForbidden, b.refused(t, h), origin)
+		}
+	})
+
+	t.Run("AStaleCookieIsToldByAuthInvalid", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		c := b.dial(t, http.Header{"Origin": {b.http.URL}, "Cookie": {"session_id=" + strings.Repeat("A", 43)}})
+		c.write(map[string]any{"type": "auth", "access_token": "session"})
+		require.Equal(t, "auth_invalid", c.read().Type)
+	})
+
+	t.Run("StrangersDoNotTakeThePlacesOfOthers", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		for range 256 {
+			b.dial(t, nil)
+		}
+		require.Equal(t, http.StatusTooManyRequests, b.refused(t, nil))
+		b.screen(t)
+	})
+}
