@@ -14,5 +14,10 @@ func (l Limiter) Take(login, address string) bool { return l.take(login, address
 // GiveBack is giveBack.
 func (l Limiter) GiveBack(login, address string) { l.giveBack(login, address) }
 
-// Len returns how many logins and addresses are remembered.
-func (l Limiter) Len() int { return len(l.login.m) + len(l.address.m) }
+// Trust is trust.
+func (l Limiter) Trust(login, address string) { l.trust(login, address) }
+
+// Len returns how much is remembered.
+func (l Limiter) Len() int {
+	return len(l.pair.m) + len(l.login.m) + len(l.address.m) + len(l.trusted)
+}

@@ -132,6 +132,7 @@ func (s *Sessions) SignIn(ctx context.Context, login, password, address string) 
 	if err != nil {
 		return "", id, err
 	}
+	s.limit.trust(login, address)
 	token, session := s.begin(ctx, user)
 	return token, Identity{User: user, Session: session}, nil
 }
