@@ -2,6 +2,9 @@ package pgretry_test
 
 import (
 	"context"
+	"errors"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -208,6 +211,84 @@ func TestCoalesce(t *testing.T) {
 		_, err := group.Do(ctx, 1)
 		require.ErrorIs(t, err, context.Canceled)
 	})
+}
+
+// TestCoalesceMisused is about closures and callers that do what they should not: the others must not suffer.
+func TestCoalesceMisused(t *testing.T) {
+	t.Parallel()
+	// setup returns a group whose closure does what the items say; an item of 1 is written.
+	setup := func(t *testing.T, bad func()) (*pgxpool.Pool, *pgretry.Group[int, int]) {
+		t.Helper()
+		pool := counters(t, 1)
+		return pool, pgretry.Coalesce(pool, func(ctx context.Context, tx pgx.Tx, items []int) ([]int, error) {
+			if slices.Contains(items, -1) {
+				bad()
+			}
+			_, err := tx.Exec(ctx, `update counter set n = n + $1 where id = 1`, len(items))
+			return make([]int, len(items)), err
+		})
+	}
+	for name, bad := range map[string]func(){"Panics": func() { panic("oh") }, "EndsItsGoroutine": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool, group := setup(t, bad)
+			_, err := group.Do(t.Context(), -1)
+			require.Error(t, err)
+			_, err = group.Do(t.Context(), 1)
+			require.NoError(t, err)
+			require.Equal(t, 1, value(t, pool, 1))
+			require.Zero(t, pool.Stat().AcquiredConns())
+		})
+	}
+	t.Run("ACallInsideAClosureFailsAlone", func(t *testing.T) {
+		t.Parallel()
+		pool, group := setup(t, nil)
+		var wg sync.WaitGroup
+		errs := make([]error, 20)
+		require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, _ pgx.Tx) error {
+			for i := range errs {
+				wg.Go(func() { _, errs[i] = group.Do(t.Context(), 1) })
+			}
+			_, err := group.Do(ctx, 1)
+			require.ErrorIs(t, err, pgretry.ErrNested)
+			return nil
+		}))
+		wg.Wait()
+		noErrors(t, errs)
+		require.Equal(t, 20, value(t, pool, 1))
+	})
+	t.Run("TooFewResults", func(t *testing.T) {
+		t.Parallel()
+		pool := counters(t, 1)
+		group := pgretry.Coalesce(pool, func(context.Context, pgx.Tx, []int) ([]int, error) { return nil, nil })
+		_, err := group.Do(t.Context(), 1)
+		require.ErrorContains(t, err, "0 results for 1 items")
+	})
+}
+
+// TestKeyLooksLikeALearnedOne has transactions with a key that is named as a learned queue is inside: one at a time.
+func TestKeyLooksLikeALearnedOne(t *testing.T) {
+	t.Parallel()
+	pool, runner, seen := counters(t, 1), pgretry.New(), &recorded{}
+	noErrors(t, together(t, 10, 10, func(int) *pgretry.Runner { return runner }, pool, pgretry.WithName("learns"), pgretry.WithObserver(seen)))
+	require.True(t, seen.noticed(pgretry.NoticeQueued))
+	inside, errs := make(chan struct{}, 1), make([]error, 20)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+				select {
+				case inside <- struct{}{}:
+					defer func() { <-inside }()
+				default:
+					return errors.New("not alone")
+				}
+				return increment(ctx, tx, 1)
+			}, pgretry.WithKey("learned:counter"), pgretry.WithName("named"))
+		})
+	}
+	wg.Wait()
+	noErrors(t, errs)
 }
 
 func TestPreparedTransactionIsNamed(t *testing.T) {
