@@ -207,11 +207,15 @@ func (o *Owner) CallService(ctx context.Context, call concord.ServiceCall) (json
 
 // Command sends any other command: see [concord.Link].
 func (o *Owner) Command(ctx context.Context, command json.RawMessage) (json.RawMessage, error) {
-	var cmd hass.Command
-	if err := json.Unmarshal(command, &cmd); err != nil {
+	var members map[string]json.RawMessage // numbers stay as they were written
+	if err := json.Unmarshal(command, &members); err != nil {
 		return nil, &concord.Error{Code: concord.CodeInvalid, Message: "The command is not a JSON object", Err: err}
 	}
-	delete(cmd, "id")
+	delete(members, "id")
+	cmd := make(hass.Command, len(members))
+	for name, value := range members {
+		cmd[name] = value
+	}
 	return o.call(ctx, cmd)
 }
 

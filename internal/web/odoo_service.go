@@ -13,9 +13,9 @@ import (
 func (s *Server) callService(ctx context.Context, c *rpcCall) (any, error) {
 	var p struct {
 		homeParam
-		Domain  *string        `json:"domain"`
-		Service *string        `json:"service"`
-		Data    map[string]any `json:"service_data"`
+		Domain  *string     `json:"domain"`
+		Service *string     `json:"service"`
+		Data    serviceData `json:"service_data"`
 	}
 	if err := c.decode(&p); err != nil {
 		return nil, err
@@ -44,6 +44,17 @@ func (s *Server) callService(ctx context.Context, c *rpcCall) (any, error) {
 		return nil, err
 	}
 	return ok(raw(answer)), nil
+}
+
+// serviceData keeps numbers as they were written: as a float64, an id above 2⁵³
+// would become another.
+type serviceData map[string]any
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (d *serviceData) UnmarshalJSON(b []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.UseNumber()
+	return decoder.Decode((*map[string]any)(d))
 }
 
 // raw is what a home answered; nothing is null.
@@ -100,8 +111,9 @@ func (s *Server) clamp(home int64, domain, service string, ids []string, data ma
 
 func asNumber(v any) (float64, bool) {
 	switch v := v.(type) {
-	case float64:
-		return v, true
+	case json.Number:
+		f, err := v.Float64()
+		return f, err == nil
 	case string:
 		f, err := strconv.ParseFloat(v, 64)
 		return f, err == nil

@@ -279,6 +279,21 @@ func TestDashboard(t *testing.T) {
 	require.Len(t, none["standalone_entities"], 2) // an automation, and the sun, which has no entry
 }
 
+func TestCallServiceKeepsNumbersAsTheyAre(t *testing.T) {
+	t.Parallel()
+	var sent concord.ServiceCall
+	b := setup(t, func(b *bundle, _ *web.Options) {
+		b.link.callService = func(_ context.Context, _ int64, call concord.ServiceCall) (json.RawMessage, error) {
+			sent = call
+			return nil, nil
+		}
+	})
+	b.signIn(t)
+	const data = `{"entity_id":"script.notify","number":9007199254740993,"rate":0.1}`
+	result(t, b, "call_service", map[string]any{"domain": "script", "service": "notify", "service_data": json.RawMessage(data)})
+	require.Equal(t, data, string(sent.Data))
+}
+
 func TestCallServiceClampsNumbers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
