@@ -23,6 +23,7 @@ type commands struct {
 	Export     exportCmd     `cmd:"" help:"Write history as CSV or JSON lines."`
 	Quarantine quarantineCmd `cmd:"" help:"About records that could not be written."`
 	Retention  retentionCmd  `cmd:"" help:"Drop old history now."`
+	User       userCmd       `cmd:"" help:"About the people who sign in."`
 	DB         dbCmd         `cmd:"" name:"db" help:"About the database."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -17,7 +18,7 @@ type serveCmd struct {
 	Listen          string        `env:"LISTEN" default:"127.0.0.1:8069" help:"Address of the web server."`
 	Data            string        `env:"CONCORD_DATA" placeholder:"DIR" help:"Data directory (default: /var/lib/concord for root, else ~/.local/share/concord)."`
 	HAURL           string        `name:"ha-url" env:"HA_URL" placeholder:"URL" help:"WebSocket address of Home Assistant, such as ws://homeassistant.local:8123/api/websocket. Without it a simulated home is run. Its token comes from HA_TOKEN or HA_TOKEN_FILE."`
-	NATSURL         string        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS JetStream for the spool; without it one runs in this process."`
+	NATSURL         string        `name:"nats-url" placeholder:"URL" help:"NATS JetStream for the spool; without it one runs in this process. With a password: NATS_URL or NATS_URL_FILE."`
 	LogLevel        string        `env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level that is logged."`
 	LogFormat       string        `env:"LOG_FORMAT" enum:"text,json" default:"text" help:"Form of log lines."`
 	MaxConns        int           `env:"DATABASE_POOL" default:"10" help:"Most connections to the database."`
@@ -31,6 +32,7 @@ type serveCmd struct {
 	SpoolMaxBytes   int64         `env:"SPOOL_MAX_BYTES" default:"8589934592" help:"Most bytes in the spool, when it is created."`
 	HistoryDays     int           `env:"HISTORY_DAYS" default:"10" help:"Days that raw history and 5-minute statistics are kept; hourly ones are kept for ever."`
 	Deadband        []string      `env:"DEADBAND" sep:";" placeholder:"RULE" help:"Keep small changes out of history, such as \"sensor.*_power: absolute=5 interval=10s\"; the first rule that matches counts."`
+	AllowedHosts    []string      `env:"ALLOWED_HOSTS" placeholder:"NAME" help:"Names by which browsers and Prometheus call this server, separated by commas, beside localhost, IP addresses and the machine's own name; * allows any."`
 	TrustProxy      bool          `env:"TRUST_PROXY" help:"Believe X-Forwarded-For and X-Forwarded-Proto: only behind a proxy that sets them."`
 	HealthWindow    time.Duration `env:"HEALTH_WINDOW" default:"1h" help:"Time that the health of conflicts looks back, a day at most."`
 	HealthDegraded  float64       `env:"HEALTH_DEGRADED" default:"0.05" help:"Share of write transactions with conflicts above which it is degraded."`
@@ -48,6 +50,7 @@ func (*serveCmd) Help() string {
 of a file that holds it:
 
   HA_TOKEN                 long-lived access token of the home
+  NATS_URL                 address of the spool's server, as --nats-url
   DATABASE_URL             connection string of a PostgreSQL (15 or newer);
                            without it a private one is run
   CONCORD_ADMIN_PASSWORD   password of the first user, admin; without it one is
@@ -78,7 +81,7 @@ func (c *serveCmd) config() (app.Config, error) {
 	config := app.Config{
 		Listen: c.Listen, DataDir: c.Data, HAURL: c.HAURL, NATSURL: c.NATSURL, MaxConns: c.MaxConns, DatabaseWait: c.DatabaseWait,
 		Attempts: c.Attempts, FirstWait: c.FirstWait, LongestWait: c.LongestWait, Chunk: c.Chunk, Commit: c.Commit,
-		ReconcilePeriod: c.ReconcilePeriod, SpoolMaxBytes: c.SpoolMaxBytes, TrustProxy: c.TrustProxy,
+		ReconcilePeriod: c.ReconcilePeriod, SpoolMaxBytes: c.SpoolMaxBytes, TrustProxy: c.TrustProxy, AllowedHosts: c.AllowedHosts,
 		SimulatedRate: c.SimulatedRate, SimulatedEntites: c.SimulatedSize, Version: version(),
 		HistoryDays: c.HistoryDays, Logger: newLogger(os.Stderr, c.LogLevel, c.LogFormat), Announce: announce,
 	}
@@ -91,10 +94,14 @@ func (c *serveCmd) config() (app.Config, error) {
 	}
 	config.HealthWindow, config.HealthDegraded, config.HealthUnhealthy = c.HealthWindow, c.HealthDegraded, c.HealthUnhealthy
 	config.HealthMinimum, config.NotifyAt, config.MetricsEntities = c.HealthMinimum, c.NotifyAt, c.MetricsEntities
-	var notify string
+	if err := withoutSecret("--nats-url", "NATS_URL", c.NATSURL); err != nil {
+		return config, err
+	}
+	var notify, nats string
 	for name, target := range map[string]*string{
 		"HA_TOKEN": &config.HAToken, "DATABASE_URL": &config.DatabaseURL,
 		"CONCORD_ADMIN_PASSWORD": &config.AdminPassword, "METRICS_TOKEN": &config.MetricsToken, "NOTIFY_URLS": &notify,
+		"NATS_URL": &nats,
 	} {
 		var err error
 		if *target, err = secret(name); err != nil {
@@ -102,7 +109,17 @@ func (c *serveCmd) config() (app.Config, error) {
 		}
 	}
 	config.NotifyURLs = strings.Fields(notify)
+	config.NATSURL = cmp.Or(config.NATSURL, nats)
 	return config, c.validate()
+}
+
+// withoutSecret refuses an address with a password as a flag: every user of the
+// machine sees the flags of every process.
+func withoutSecret(flag, variable, address string) error {
+	if !strings.Contains(address, "@") {
+		return nil
+	}
+	return fmt.Errorf("%s: all users of this machine see an address with a user or a password: set %s instead", flag, variable)
 }
 
 // validate refuses what the types let through, naming the variable.

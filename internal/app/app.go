@@ -153,7 +153,7 @@ func (a *App) openWeb(ctx context.Context) error {
 		return fmt.Errorf("create the first user: %w", err)
 	}
 	a.web, err = web.New(web.Options{
-		Live: a.live, Link: a, Users: a.db, Sessions: a.db, Reconciler: a, Reconnector: a, Health: a.health, History: a.db, Ledger: a.ledger,
+		AllowedHosts: a.config.AllowedHosts, Live: a.live, Link: a, Users: a.db, Sessions: a.db, Reconciler: a, Reconnector: a, Health: a.health, History: a.db, Ledger: a.ledger,
 		Page: page.Handler(), Registerer: a.registry, Gatherer: a.registry, MetricsToken: a.config.MetricsToken,
 		Logger: a.log, Version: a.config.Version, Standby: a.standsBy, TrustProxy: a.config.TrustProxy,
 	})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,7 +17,9 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
+	"github.com/concord-home/concord/hass/simhome"
 	"github.com/concord-home/concord/internal/app"
+	"github.com/concord-home/concord/internal/pgtest"
 	"github.com/concord-home/concord/internal/trial"
 )
 
@@ -54,6 +57,9 @@ func TestBadSettingsStopTheStartWithOneLine(t *testing.T) {
 		{"PortInUse", func(c *app.Config) { c.Listen = busy.Addr().String() }, "LISTEN: "},
 		{"HomeWithoutToken", func(c *app.Config) { c.HAURL = "ws://127.0.0.1:1" }, "HA_TOKEN: missing"},
 		{"HomeIsNoAddress", func(c *app.Config) { c.HAURL, c.HAToken = "homeassistant", "t" }, "HA_URL: "},
+		{"HomeWithAPassword", func(c *app.Config) { c.HAURL, c.HAToken = "ws://u:hunter2@home/", "t" }, "HA_URL: put the token into HA_TOKEN"},
+		{"HomeWithAPasswordThatCannotBeRead", func(c *app.Config) { c.HAURL, c.HAToken = "ws://u:hunter2@[bad/", "t" }, "HA_URL: "},
+		{"HomeIsAToken", func(c *app.Config) { c.HAURL, c.HAToken = strings.Repeat("hunter", 20)+"hunter2", "t" }, "HA_URL: "},
 		{"HomeWithAnotherScheme", func(c *app.Config) { c.HAURL, c.HAToken = "ftp://x/", "t" }, "HA_URL: the scheme is \"ftp\""},
 		{"UnreachableDatabase", func(c *app.Config) { c.DatabaseURL = "postgres://u:hunter2@127.0.0.1:1/x" }, "DATABASE_URL: open database 127.0.0.1:1/x: cannot be reached"},
 		{"UnreachableSpool", func(c *app.Config) { c.NATSURL = "nats://127.0.0.1:1" }, "NATS_URL: "},
@@ -70,6 +76,57 @@ func TestBadSettingsStopTheStartWithOneLine(t *testing.T) {
 			require.NotContains(t, err.Error(), "hunter2")
 		})
 	}
+}
+
+// concordCommand runs the binary and returns what it printed.
+func concordCommand(t *testing.T, env []string, stdin string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds the binary")
+	}
+	path, err := binary()
+	require.NoError(t, err)
+	var out, log strings.Builder
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), strings.NewReader(stdin), &out, &log
+	err = cmd.Run()
+	return out.String(), log.String(), err
+}
+
+func TestAPasswordInAFlagIsRefused(t *testing.T) {
+	t.Parallel()
+	_, stderr, err := concordCommand(t, []string{"CONCORD_DATA=" + t.TempDir()}, "", "serve", "--nats-url", "nats://u:hunter2@127.0.0.1:1")
+	require.Error(t, err)
+	require.Contains(t, stderr, "--nats-url: all users of this machine see")
+	require.NotContains(t, stderr, "hunter2")
+	_, stderr, err = concordCommand(t, []string{"NATS_URL=nats://u:hunter2@127.0.0.1:1", "CONCORD_DATA=" + t.TempDir(), "DATABASE_URL=postgres://u@127.0.0.1:1/x", "DATABASE_WAIT=1ms", "LISTEN=127.0.0.1:0"}, "", "serve")
+	require.Error(t, err)
+	require.Contains(t, stderr, "DATABASE_URL: ", "the variable is no flag")
+	require.NotContains(t, stderr, "hunter2")
+}
+
+func TestALostPasswordIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := start(t, onDatabase(pgtest.URL(t), simhome.Options{}))
+	env := []string{"DATABASE_URL=" + c.DB}
+	out, stderr, err := concordCommand(t, env, "", "user", "password")
+	require.NoError(t, err, stderr)
+	require.Contains(t, out, "login     admin")
+	require.Contains(t, out, "1 sessions ended")
+	_, made, _ := strings.Cut(out, "password  ")
+	made, _, _ = strings.Cut(made, " ")
+	signIn := func(password string) error {
+		var session struct{}
+		return c.Call("/web/session/authenticate", map[string]any{"login": "admin", "password": password}, &session)
+	}
+	require.NoError(t, signIn(made))
+	require.Error(t, signIn(trial.Password))
+	_, stderr, err = concordCommand(t, env, "my own words\n", "user", "password", "admin", "--stdin")
+	require.NoError(t, err, stderr)
+	require.NoError(t, signIn("my own words"))
+	_, stderr, err = concordCommand(t, env, "", "user", "password", "nobody")
+	require.Error(t, err)
+	require.Contains(t, stderr, "nobody: There is no such user")
 }
 
 // A home that is wrong in some way must not harm the server: it says so, and

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/concord-home/concord"
@@ -23,6 +24,7 @@ type Config struct {
 	AdminPassword string // of the first user; "" makes one up
 	MetricsToken  string
 	TrustProxy    bool
+	AllowedHosts  []string // names of this server beside localhost, its addresses and the machine's own; "*" is any
 	Version       string
 
 	MaxConns         int           // connections to the database
@@ -93,21 +95,34 @@ func (c Config) validate() error {
 		return nil
 	}
 	u, err := url.Parse(c.HAURL)
+	if err == nil && (u.User != nil || u.RawQuery != "") || err != nil && strings.Contains(c.HAURL, "@") {
+		return concord.Errorf(concord.CodeInvalid, "HA_URL: put the token into HA_TOKEN, not into the address")
+	}
 	if err != nil || u.Host == "" {
-		return concord.Errorf(concord.CodeInvalid, "HA_URL: %q is not an address such as ws://homeassistant.local:8123/api/websocket", c.HAURL)
+		return concord.Errorf(concord.CodeInvalid, "HA_URL: %q is not an address such as ws://homeassistant.local:8123/api/websocket", harmless(c.HAURL))
 	}
 	switch u.Scheme {
 	case "ws", "wss", "http", "https":
 	default:
 		return concord.Errorf(concord.CodeInvalid, "HA_URL: the scheme is %q, it must be ws or wss", u.Scheme)
 	}
-	if u.User != nil || u.RawQuery != "" {
-		return concord.Errorf(concord.CodeInvalid, "HA_URL: put the token into HA_TOKEN, not into the address")
-	}
 	if c.HAToken == "" {
 		return concord.Errorf(concord.CodeInvalid, "HA_TOKEN: missing; make a long-lived access token in Home Assistant, under your profile")
 	}
 	return nil
+}
+
+// harmless is what of a wrong address may be shown: nothing before an @, after a
+// ? or #, or that is so long that it may be a token in the wrong place.
+func harmless(address string) string {
+	address = address[strings.LastIndexByte(address, '@')+1:]
+	if i := strings.IndexAny(address, "?#"); i >= 0 {
+		address = address[:i]
+	}
+	if len(address) > 80 {
+		return address[:8] + "…"
+	}
+	return address
 }
 
 // DefaultDataDir is where Concord keeps its data unless told otherwise:

@@ -64,6 +64,25 @@ func (db *DB) UpdatePassword(ctx context.Context, id int64, hash string) error {
 	})
 }
 
+// ResetPassword replaces the hash of a login's password and ends the login's
+// sessions, whose number it returns. The error is CodeNotFound.
+func (db *DB) ResetPassword(ctx context.Context, login, hash string) (ended int, err error) {
+	err = db.write(ctx, "users", func(ctx context.Context, tx pgx.Tx) error {
+		var id int64
+		err := tx.QueryRow(ctx, `update app_user set password_hash = $2 where login = $1 returning user_id`, login, hash).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return concord.Errorf(concord.CodeNotFound, "There is no such user")
+		}
+		if err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `delete from web_session where user_id = $1`, id)
+		ended = int(tag.RowsAffected())
+		return err
+	})
+	return ended, err
+}
+
 // CountUsers implements [concord.UserService].
 func (db *DB) CountUsers(ctx context.Context) (int, error) {
 	var n int

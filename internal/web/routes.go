@@ -64,7 +64,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /metrics", quick, s.showMetrics)
 
 	handle("/", quick, s.page)
-	return crossOrigin(mux)
+	return s.onlyKnownHosts(crossOrigin(mux))
 }
 
 // crossOrigin refuses what another site's page makes a browser send.

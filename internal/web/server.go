@@ -30,6 +30,7 @@ type Options struct {
 	Registerer   prometheus.Registerer // nil: no metrics are kept
 	Gatherer     prometheus.Gatherer   // what /metrics shows; nil: no /metrics
 	MetricsToken string                // opens /metrics to others than this machine
+	AllowedHosts []string              // names of this server beside localhost, its addresses and the machine's own; "*" is any
 
 	Logger  *slog.Logger
 	Version string
