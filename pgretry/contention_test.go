@@ -270,7 +270,7 @@ func TestCoalesceMisused(t *testing.T) {
 func TestKeyLooksLikeALearnedOne(t *testing.T) {
 	t.Parallel()
 	pool, runner, seen := counters(t, 1), pgretry.New(), &recorded{}
-	noErrors(t, together(t, 10, 10, func(int) *pgretry.Runner { return runner }, pool, pgretry.WithName("learns"), pgretry.WithObserver(seen)))
+	require.NoError(t, runner.Do(t.Context(), pool, failTwice(), pgretry.WithName("learns"), pgretry.WithObserver(seen)))
 	require.True(t, seen.noticed(pgretry.NoticeQueued))
 	inside, errs := make(chan struct{}, 1), make([]error, 20)
 	var wg sync.WaitGroup
@@ -284,7 +284,7 @@ func TestKeyLooksLikeALearnedOne(t *testing.T) {
 					return errors.New("not alone")
 				}
 				return increment(ctx, tx, 1)
-			}, pgretry.WithKey("learned:counter"), pgretry.WithName("named"))
+			}, pgretry.WithKey("learned:learns"), pgretry.WithName("named"))
 		})
 	}
 	wg.Wait()

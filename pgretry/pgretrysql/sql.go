@@ -5,7 +5,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"weak"
 
@@ -22,19 +24,20 @@ import (
 // A *sql.Tx cannot be wrapped, so an error that fn swallows is known by 25P02 alone, which is not retried: return the
 // first error. fn must neither commit nor roll back.
 func Do(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error, opts ...pgretry.Option) error {
-	a := &adapter{db: db, fn: fn}
+	a := &adapter{ctx: ctx, db: db, fn: fn}
 	return pgretry.Do(ctx, a, func(ctx context.Context, _ pgx.Tx) error { return fn(ctx, a.tx.sql) }, opts...)
 }
 
 // Using is [Do] on a Runner.
 func Using(ctx context.Context, r *pgretry.Runner, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error, opts ...pgretry.Option) error {
-	a := &adapter{db: db, fn: fn}
+	a := &adapter{ctx: ctx, db: db, fn: fn}
 	return r.Do(ctx, a, func(ctx context.Context, _ pgx.Tx) error { return fn(ctx, a.tx.sql) }, opts...)
 }
 
 // adapter is the DB of one call. Its transactions follow each other.
 type adapter struct {
-	db *sql.DB
+	ctx context.Context // of the call
+	db  *sql.DB
 	fn func(ctx context.Context, tx *sql.Tx) error
 	tx *tx
 }
@@ -52,7 +55,7 @@ func (a *adapter) Config() *pgx.ConnConfig {
 		return config.(*pgx.ConnConfig)
 	}
 	config := &pgx.ConnConfig{}
-	conn, err := a.db.Conn(context.Background())
+	conn, err := a.db.Conn(a.ctx)
 	if err != nil {
 		return config
 	}
@@ -89,13 +92,7 @@ func (a *adapter) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, erro
 		return nil, err
 	}
 	t := &tx{conn: conn, commitQuery: opts.CommitQuery}
-	if t.driver, err = driverOf(conn); err == nil {
-		// The transaction belongs to pgretry, which rolls back after ctx has ended.
-		t.sql, err = conn.BeginTx(context.WithoutCancel(ctx), &sql.TxOptions{
-			Isolation: isolation[opts.IsoLevel], ReadOnly: opts.AccessMode == pgx.ReadOnly,
-		})
-	}
-	if err != nil {
+	if err := t.begin(ctx, opts); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -110,7 +107,32 @@ type tx struct {
 	conn        *sql.Conn
 	driver      *pgx.Conn
 	sql         *sql.Tx
+	end         context.CancelFunc // ends what the *sql.Tx sends
 	commitQuery string
+}
+
+func (t *tx) begin(ctx context.Context, opts pgx.TxOptions) (err error) {
+	level, ok := isolation[opts.IsoLevel]
+	if !ok && opts.IsoLevel != "" {
+		return fmt.Errorf("pgretrysql: database/sql has no isolation level %q", opts.IsoLevel)
+	}
+	if t.driver, err = driverOf(t.conn); err != nil {
+		return err
+	}
+	// The transaction belongs to pgretry, which rolls back after ctx has ended.
+	own, end := context.WithCancel(context.WithoutCancel(ctx))
+	t.end = end
+	if t.sql, err = t.conn.BeginTx(own, &sql.TxOptions{Isolation: level, ReadOnly: opts.AccessMode == pgx.ReadOnly}); err != nil {
+		end()
+		return err
+	}
+	if opts.DeferrableMode != pgx.Deferrable {
+		return nil
+	}
+	if _, err = t.driver.Exec(ctx, `set transaction deferrable`); err != nil {
+		_ = t.Rollback(ctx)
+	}
+	return err
 }
 
 func (t *tx) Conn() *pgx.Conn { return t.driver }
@@ -127,23 +149,26 @@ func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	return t.driver.QueryRow(ctx, sql, args...)
 }
 
-// Commit commits, with the marker if there is one; the *sql.Tx then only needs to be told that it is over.
+// Commit writes the marker, if there is one, and commits until ctx ends.
 func (t *tx) Commit(ctx context.Context) error {
-	defer t.conn.Close()
-	query := t.commitQuery
-	if query == "" {
-		query = "commit"
+	if marker, ok := strings.CutSuffix(t.commitQuery, "; commit"); ok {
+		if _, err := t.driver.Exec(ctx, marker); err != nil {
+			_ = t.Rollback(ctx)
+			return err
+		}
 	}
-	tag, err := t.driver.Exec(ctx, query)
-	_ = t.sql.Rollback()
-	if err == nil && tag.String() == "ROLLBACK" {
-		return pgx.ErrTxCommitRollback
-	}
-	return err
+	return t.finish(ctx, t.sql.Commit)
 }
 
-// Rollback rolls back.
-func (t *tx) Rollback(context.Context) error {
+// Rollback rolls back until ctx ends.
+func (t *tx) Rollback(ctx context.Context) error { return t.finish(ctx, t.sql.Rollback) }
+
+func (t *tx) finish(ctx context.Context, how func() error) error {
 	defer t.conn.Close()
-	return t.sql.Rollback()
+	defer t.end()
+	defer context.AfterFunc(ctx, t.end)()
+	if err := how(); !errors.Is(err, sql.ErrTxDone) {
+		return err
+	}
+	return pgx.ErrTxClosed // as pgx says it
 }
