@@ -92,8 +92,8 @@ type IncidentStore interface {
 // sessions.
 type ServerStats struct {
 	Version           string // of the server's software, such as 15.4
-	ActiveConnections int64 // sessions on this database that run a statement
-	Connections       int64 // sessions on this database
+	ActiveConnections int64  // sessions on this database that run a statement
+	Connections       int64  // sessions on this database
 	MaxConnections    int64
 	IdleInTransaction int64
 	Blocked           int64         // sessions that wait for another's lock

@@ -28,6 +28,7 @@ type Batch struct {
 	Epoch    int64 // of the connection; 0 for BatchOpened
 	Records  []Record
 	Snapshot *SnapshotInfo // BatchSnapshot only
+	Trace    string        // W3C traceparent of who hands it in; "" when it is not followed
 }
 
 // Record is one state, or the news that an entity is gone.

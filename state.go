@@ -54,4 +54,5 @@ type Change struct {
 	EntityID string
 	Old      *State // nil when the entity is new
 	New      *State // nil when the entity is gone
+	Trace    string // W3C traceparent of the message that brought it; "" when it is not followed
 }

@@ -172,7 +172,7 @@ func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error)
 	var seq uint64
 	for _, payload := range encode(batch, int(b.conn.MaxPayload())-4096) {
 		request, cancel := context.WithTimeout(ctx, requestTimeout)
-		ack, err := b.js.Publish(request, subject(batch.HomeID), payload)
+		ack, err := b.js.PublishMsg(request, message(batch, payload))
 		cancel()
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return 0, &concord.Error{Code: concord.CodeInvalid, Message: "a message is larger than the spool takes", Err: err}
@@ -225,6 +225,18 @@ func (b *Bus) Close() error {
 		b.server.WaitForShutdown()
 	}
 	return nil
+}
+
+// traceHeader carries [concord.Batch.Trace] beside the message: what reads the
+// spool without it, an earlier Concord too, passes over it.
+const traceHeader = "traceparent"
+
+func message(b *concord.Batch, payload []byte) *nats.Msg {
+	m := &nats.Msg{Subject: subject(b.HomeID), Data: payload}
+	if b.Trace != "" {
+		m.Header = nats.Header{traceHeader: {b.Trace}}
+	}
+	return m
 }
 
 func subject(home int64) string { return subjectPrefix + strconv.FormatInt(home, 10) }

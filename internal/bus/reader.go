@@ -105,5 +105,8 @@ func decodeMessage(m jetstream.Msg) concord.Spooled {
 	if err != nil {
 		return concord.Spooled{Seq: meta.Sequence.Stream, Err: fmt.Errorf("spooled message %d: %w", meta.Sequence.Stream, err), Raw: m.Data()}
 	}
-	return concord.Spooled{Batch: batch, Seq: meta.Sequence.Stream, Err: err}
+	if h := m.Headers(); h != nil {
+		batch.Trace = h.Get(traceHeader)
+	}
+	return concord.Spooled{Batch: batch, Seq: meta.Sequence.Stream}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/spans"
 )
 
 const (
@@ -43,6 +44,7 @@ type Options struct {
 	Syncs   *Syncs // who waits for reconciliations; nil when nobody does
 	Logger  *slog.Logger
 	Metrics *Metrics // nil counts nothing
+	Tracer  *spans.Tracer
 	// OnSync is told of each finished reconciliation; may be nil.
 	OnSync func(home int64, at time.Time)
 }
@@ -114,13 +116,17 @@ func (w *Writer) consume(ctx context.Context, reader concord.SpoolReader) {
 // error is that of ctx.
 func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 	var events []concord.Record
+	var traces []string
 	var seq uint64
 	flush := func() error {
 		if seq == 0 {
 			return nil
 		}
+		ctx, span := w.Tracer.Follow(ctx, "write events", spans.Consumer, traces...)
+		span.SetNumber("concord.records", len(events))
 		err := w.writeEvents(ctx, events, seq)
-		events, seq = nil, 0
+		span.End(err, "not written")
+		events, traces, seq = nil, nil, 0
 		return err
 	}
 	for i := range batches {
@@ -137,6 +143,9 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 			}
 		}
 		events, seq = append(events, b.Records...), b.Seq
+		if b.Trace != "" {
+			traces = append(traces, b.Trace)
+		}
 	}
 	return flush()
 }

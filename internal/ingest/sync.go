@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/spans"
 )
 
 // assembly gathers the parts of a snapshot.
@@ -40,7 +41,11 @@ func (w *Writer) addSnapshot(ctx context.Context, b *concord.Spooled) error {
 	if info.CorrelationID != "" {
 		ctx = concord.WithCorrelationID(ctx, info.CorrelationID)
 	}
-	return w.reconcile(ctx, s, b.Seq)
+	ctx, span := w.Tracer.Follow(ctx, "reconcile", spans.Consumer, b.Trace)
+	span.SetNumber("concord.records", len(s.States))
+	err := w.reconcile(ctx, s, b.Seq)
+	span.End(err, "not written")
+	return err
 }
 
 func (w *Writer) skip(ctx context.Context, seq uint64) error {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/hass"
+	"github.com/concord-home/concord/internal/spans"
 )
 
 const (
@@ -54,6 +55,7 @@ type Options struct {
 	Period  time.Duration // between reconciliations that nothing else asked for; 0 means 5 minutes
 	Logger  *slog.Logger
 	Metrics *Metrics // nil counts nothing
+	Tracer  *spans.Tracer
 }
 
 // Owner holds the connection to one home. Run it; its other methods are safe
@@ -63,6 +65,7 @@ type Owner struct {
 	feed    Feed
 	log     *slog.Logger
 	metrics *Metrics
+	tracer  *spans.Tracer
 	period  time.Duration
 	client  *hass.Client
 	table   *table
@@ -84,10 +87,10 @@ func New(o Options) (*Owner, error) {
 	}
 	log := o.Logger.With("home", o.Home.ID)
 	owner := &Owner{
-		home: o.Home, feed: o.Feed, log: log, metrics: o.Metrics, period: o.Period,
+		home: o.Home, feed: o.Feed, log: log, metrics: o.Metrics, tracer: o.Tracer, period: o.Period,
 		table: newTable(), syncs: newSyncRequests(),
 	}
-	owner.queue = newQueue(o.Home.ID, o.Spool, log, o.Metrics, func() []concord.Record {
+	owner.queue = newQueue(o.Home.ID, o.Spool, log, o.Metrics, o.Tracer, func() []concord.Record {
 		states, _ := owner.table.all()
 		return records(states)
 	})
@@ -177,8 +180,7 @@ func (o *Owner) entitiesChanged(e hass.Event) {
 		o.queue.states(e.Position.Connection, update.all)
 		o.syncs.ask("connect", "background_sync", nil)
 	} else {
-		o.feed.Apply(o.home.ID, update.changes)
-		o.queue.records(e.Position.Connection, update.records)
+		o.passOn(e.Position.Connection, update)
 	}
 	for i := range update.invalid {
 		o.metrics.badRecords.Inc()
@@ -188,6 +190,23 @@ func (o *Owner) entitiesChanged(e hass.Event) {
 		o.metrics.backwards.Add(float64(update.backwards))
 		o.syncs.ask("clock", "background_sync", nil)
 	}
+}
+
+// passOn hands changes to the screens and to the rows. A trace begins here:
+// what Concord does about a message of the home.
+func (o *Owner) passOn(connection int64, u update) {
+	ctx, span := o.tracer.Start(context.Background(), "home message", spans.Consumer)
+	defer span.End(nil, "")
+	trace := o.tracer.Parent(ctx)
+	if trace != "" {
+		span.SetNumber("concord.home", int(o.home.ID))
+		span.SetNumber("concord.changes", len(u.changes))
+		for i := range u.changes {
+			u.changes[i].Trace = trace
+		}
+	}
+	o.feed.Apply(o.home.ID, u.changes)
+	o.queue.records(connection, u.records, trace)
 }
 
 // CallService has the home carry out a call: see [concord.Link].

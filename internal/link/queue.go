@@ -9,6 +9,7 @@ import (
 
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/hass"
+	"github.com/concord-home/concord/internal/spans"
 )
 
 const (
@@ -18,6 +19,8 @@ const (
 	// maxMessage bounds the records of one message, so that the writer's
 	// transactions stay short.
 	maxMessage = 5_000
+	// maxTraces bounds the traces that one message names.
+	maxTraces = 100
 
 	firstPublishWait   = 50 * time.Millisecond
 	longestPublishWait = 5 * time.Second
@@ -38,6 +41,7 @@ type queue struct {
 	spool   concord.Spool
 	log     *slog.Logger
 	metrics *Metrics
+	tracer  *spans.Tracer
 	current func() []concord.Record // the states that the home has now
 
 	mu      sync.Mutex
@@ -57,11 +61,12 @@ type item struct {
 	states     func() []concord.Record
 	records    []concord.Record
 	snapshot   *concord.Batch
+	traces     []string // traceparents of what brought it
 	reply      func(seq uint64, err error)
 }
 
-func newQueue(home int64, spool concord.Spool, log *slog.Logger, m *Metrics, current func() []concord.Record) *queue {
-	return &queue{home: home, spool: spool, log: log, metrics: m, current: current, wake: make(chan struct{}, 1)}
+func newQueue(home int64, spool concord.Spool, log *slog.Logger, m *Metrics, tracer *spans.Tracer, current func() []concord.Record) *queue {
+	return &queue{home: home, spool: spool, log: log, metrics: m, tracer: tracer, current: current, wake: make(chan struct{}, 1)}
 }
 
 func (q *queue) open(connection int64) { q.push(item{connection: connection, open: true}) }
@@ -72,10 +77,17 @@ func (q *queue) states(connection int64, states []*concord.State) {
 	q.push(item{connection: connection, states: func() []concord.Record { return all }})
 }
 
-func (q *queue) records(connection int64, records []concord.Record) {
+func (q *queue) records(connection int64, records []concord.Record, trace string) {
 	if len(records) > 0 {
-		q.push(item{connection: connection, records: records})
+		q.push(item{connection: connection, records: records, traces: traces(trace)})
 	}
+}
+
+func traces(one string) []string {
+	if one == "" {
+		return nil
+	}
+	return []string{one}
 }
 
 // bad passes on a record that could not be read, for the quarantine: its
@@ -96,6 +108,9 @@ func (q *queue) push(i item) {
 	if n := len(q.items); n > 0 && i.records != nil && q.items[n-1].records != nil &&
 		q.items[n-1].connection == i.connection && len(q.items[n-1].records)+len(i.records) <= maxMessage {
 		q.items[n-1].records = append(q.items[n-1].records, i.records...)
+		if len(q.items[n-1].traces) < maxTraces {
+			q.items[n-1].traces = append(q.items[n-1].traces, i.traces...)
+		}
 	} else {
 		q.items = append(q.items, i)
 	}
@@ -173,11 +188,20 @@ func (q *queue) run(ctx context.Context) {
 			}
 			continue
 		}
-		seq, err := q.handle(publish, i)
+		seq, err := q.follow(publish, i)
 		if i.reply != nil {
 			i.reply(seq, err)
 		}
 	}
+}
+
+// follow handles a step within the traces of what brought it.
+func (q *queue) follow(ctx context.Context, i item) (uint64, error) {
+	ctx, span := q.tracer.Follow(ctx, "spool publish", spans.Producer, i.traces...)
+	span.SetNumber("concord.records", len(i.records))
+	seq, err := q.handle(ctx, i)
+	span.End(err, "the spool did not take it")
+	return seq, err
 }
 
 func (q *queue) refuseAll() {
@@ -213,6 +237,7 @@ func (q *queue) handle(ctx context.Context, i item) (uint64, error) {
 // publish tries until the spool takes the batch or ctx ends.
 func (q *queue) publish(ctx context.Context, b *concord.Batch) (uint64, error) {
 	wait := firstPublishWait
+	b.Trace = q.tracer.Parent(ctx)
 	for {
 		begin := time.Now()
 		seq, err := q.spool.Publish(ctx, b)

@@ -26,6 +26,7 @@ type syncRequest struct {
 	cause         string
 	endpoint      string
 	correlationID string                      // of the request that asks
+	trace         string                      // its traceparent
 	reply         func(seq uint64, err error) // nil when nobody waits
 }
 
@@ -63,7 +64,7 @@ func (o *Owner) Snapshot(ctx context.Context, endpoint string) (uint64, error) {
 	}
 	done := make(chan result, 1)
 	o.syncs.add(syncRequest{
-		cause: "request", endpoint: endpoint, correlationID: concord.CorrelationID(ctx),
+		cause: "request", endpoint: endpoint, correlationID: concord.CorrelationID(ctx), trace: o.tracer.Parent(ctx),
 		reply: func(seq uint64, err error) { done <- result{seq, err} },
 	})
 	select {
@@ -142,7 +143,7 @@ func (o *Owner) serve(ctx context.Context, requests []syncRequest) {
 		answer(0, err)
 		return
 	}
-	o.queue.push(item{connection: connection, snapshot: batch, reply: answer})
+	o.queue.push(item{connection: connection, snapshot: batch, reply: answer, traces: traces(wanted.trace)})
 }
 
 // fetch reads the registries and the states. Right after connecting the states

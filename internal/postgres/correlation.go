@@ -8,6 +8,23 @@ import (
 	"github.com/concord-home/concord"
 )
 
+// attempted has every attempt of fn be a span of its own beneath that of ctx,
+// so that its statements are told from those of the next.
+func (db *DB) attempted(ctx context.Context, fn func(context.Context, pgx.Tx) error) func(context.Context, pgx.Tx) error {
+	if db.tracer.Parent(ctx) == "" {
+		return fn
+	}
+	attempt := 0
+	return func(ctx context.Context, tx pgx.Tx) error {
+		attempt++
+		ctx, span := db.tracer.Child(ctx, "attempt")
+		span.SetNumber("concord.attempt", attempt)
+		err := fn(ctx, tx)
+		span.End(err, "the attempt failed")
+		return err
+	}
+}
+
 // maxName is what PostgreSQL keeps of an application_name.
 const maxName = 63
 

@@ -27,6 +27,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/spans"
 	"github.com/concord-home/concord/pgretry"
 )
 
@@ -55,6 +56,8 @@ type Options struct {
 	HistoryDays     int                    // days that raw history and 5-minute statistics are kept; 0 means 10
 	Retry           []pgretry.Option       // added to every transaction
 	Logger          *slog.Logger
+	Tracer          *spans.Tracer   // follows transactions and their attempts
+	Statements      pgx.QueryTracer // is told of every statement; nil tells nobody
 }
 
 // DB is Concord's database. Close it. It implements [concord.Store] and the
@@ -63,6 +66,7 @@ type DB struct {
 	pool   *pgxpool.Pool
 	retry  *pgretry.Runner
 	log    *slog.Logger
+	tracer *spans.Tracer
 	chunk  int
 	commit int
 
@@ -95,7 +99,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	db := &DB{
-		pool: pool, log: o.Logger, retry: pgretry.New(o.Retry...),
+		pool: pool, log: o.Logger, tracer: o.Tracer, retry: pgretry.New(o.Retry...),
 		chunk: orDefault(o.Chunk, defaultChunk), commit: orDefault(o.Commit, defaultCommit),
 		status: concord.PartStatus{Up: true, Since: time.Now()}, pasts: make(map[int64]*pastHome), terms: make(map[int64]int64),
 		days: newPartitionDays(o.HistoryDays), deadband: o.Deadband,
@@ -134,6 +138,9 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 		config.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	config.AfterConnect = outlastDeadlocks
+	if o.Statements != nil {
+		config.ConnConfig.Tracer = o.Statements
+	}
 	if config.ConnConfig.ValidateConnect == nil && severalServers(config.ConnConfig) {
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
@@ -325,7 +332,10 @@ func (db *DB) Close() {
 // write runs fn in a retried transaction. name is the label of its metrics: an
 // endpoint of the fixed list.
 func (db *DB) write(ctx context.Context, name string, fn func(ctx context.Context, tx pgx.Tx) error, opts ...pgretry.Option) error {
-	err := db.retry.Do(ctx, db.pool, named(ctx, fn), append(opts, pgretry.WithName(name))...)
+	ctx, span := db.tracer.Child(ctx, "transaction")
+	span.SetText("concord.endpoint", name)
+	err := db.retry.Do(ctx, db.pool, db.attempted(ctx, named(ctx, fn)), append(opts, pgretry.WithName(name))...)
+	span.End(err, "not committed")
 	if err == nil {
 		return nil
 	}

@@ -55,6 +55,7 @@ type Feed struct {
 	closed  bool
 
 	oldest  time.Time // Next: arrival of the oldest change in the last event
+	trace   string    // Next: its traceparent
 	resyncs int
 }
 
@@ -165,7 +166,7 @@ func (f *Feed) Next(b []byte) (event []byte, more bool, err error) {
 	h := f.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f.oldest = time.Time{}
+	f.oldest, f.trace = time.Time{}, ""
 	switch f.kind {
 	case kindEntities, kindEvents:
 		event, more, err = f.nextChanges(b)
@@ -187,7 +188,7 @@ func (f *Feed) nextChanges(b []byte) ([]byte, bool, error) {
 	case len(f.pending) == 0:
 		return b, false, nil
 	}
-	f.oldest = f.pending[0].at
+	f.oldest, f.trace = f.pending[0].at, f.pending[0].trace
 	if f.kind == kindEvents {
 		b = append(b, f.pending[0].event...)
 		f.shift(1)
@@ -211,6 +212,10 @@ func (f *Feed) shift(n int) {
 // Oldest returns since when the oldest change of the last event had been waiting;
 // zero when the event was no change.
 func (f *Feed) Oldest() time.Time { return f.oldest }
+
+// Trace returns the traceparent of the message that brought the oldest change of
+// the last event; "" when it is not followed.
+func (f *Feed) Trace() string { return f.trace }
 
 // Resyncs returns how often the feed fell behind.
 func (f *Feed) Resyncs() int {

@@ -15,10 +15,11 @@ type record struct {
 	body     []byte          // "entity":{…}; for 'r' the quoted entity id
 	event    json.RawMessage // the state_changed event; nil when nobody wants it
 	at       time.Time
+	trace    string // traceparent of the message that brought it
 }
 
 func encode(c concord.Change, at time.Time) record {
-	r := record{entityID: c.EntityID, at: at}
+	r := record{entityID: c.EntityID, at: at, trace: c.Trace}
 	switch {
 	case c.New == nil:
 		id, _ := json.Marshal(c.EntityID) // a text can always be encoded
