@@ -104,6 +104,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		return nil
 	}
-	s.Page.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, id)))
+	ctx := s.withFirstScreen(context.WithValue(r.Context(), identityKey{}, id), r)
+	s.Page.ServeHTTP(w, r.WithContext(ctx))
 	return nil
 }

@@ -112,10 +112,12 @@ func (s *Server) overviewHead(homeID int64, user concord.User) json.RawMessage {
 	return b
 }
 
-// wsSubscribeArea sends what stands in an area.
+// wsSubscribeArea sends what stands in an area, unless it is what the page's
+// shell brought along.
 func (s *Server) wsSubscribeArea(ctx context.Context, c *screen, r server.Request) (any, error) {
 	var p struct {
-		Area string `json:"area_id"`
+		Area  string `json:"area_id"`
+		Known string `json:"known"`
 	}
 	if err := r.Decode(&p); err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func (s *Server) wsSubscribeArea(ctx context.Context, c *screen, r server.Reques
 	if !h.HasArea(p.Area) {
 		return nil, concord.Errorf(concord.CodeNotFound, "There is no area %q", p.Area)
 	}
-	return nil, s.feed(c, r, func(wake func()) *hub.Feed { return h.Area(p.Area, wake) })
+	return nil, s.feed(c, r, func(wake func()) *hub.Feed { return h.Area(p.Area, p.Known, wake) })
 }
 
 // wsSubscribeStatus sends how the link, the database and the spool are.

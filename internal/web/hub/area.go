@@ -7,9 +7,18 @@ import (
 )
 
 // Area returns a feed of what stands in an area: everything first, and again
-// when the registry changes. The id is Home Assistant's, or [Unassigned].
-func (h *Hub) Area(areaID string, wake func()) *Feed {
-	return h.addSpecial(&Feed{hub: h, kind: kindArea, areaID: areaID, wake: wake, full: true, awake: true})
+// when the registry changes. The id is Home Assistant's, or [Unassigned]. The
+// first event is left out when the area is still what the screen knows it as,
+// see [First].
+func (h *Hub) Area(areaID, known string, wake func()) *Feed {
+	f := &Feed{hub: h, kind: kindArea, areaID: areaID, wake: wake, awake: true}
+	h.mu.Lock()
+	event, err := h.areaEvent(areaID)
+	f.full = err != nil || knownAs(event) != known
+	h.special[f] = struct{}{}
+	h.mu.Unlock()
+	wake()
+	return f
 }
 
 // HasArea reports whether the home has that area now.

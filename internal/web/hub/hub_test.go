@@ -292,7 +292,7 @@ func TestTwoChangesOfOneEntityInAFrame(t *testing.T) {
 func TestLayoutFollowsTheStates(t *testing.T) {
 	t.Parallel()
 	h := setup(t, nil, state("light.a", "off", `{"friendly_name":"A"}`))
-	area := read(func(wake func()) *hub.Feed { return h.hub.Area(hub.Unassigned, wake) })
+	area := read(func(wake func()) *hub.Feed { return h.hub.Area(hub.Unassigned, "", wake) })
 	require.Contains(t, string(area.next(t)), `"name":"A"`)
 	h.set(state("light.a", "off", `{"friendly_name":"B"}`))
 	require.Contains(t, string(area.next(t)), `"name":"B"`)

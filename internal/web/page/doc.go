@@ -8,6 +8,10 @@
 // cached for ever; the version is the hash of all of them. The page itself
 // speaks to the server over /api/websocket.
 //
+// The first card is drawn from what the shell carries ([Screen]) and with the
+// modules that the first screen needs, which are served as one file, put together
+// at start-up (bundle.go); the others are loaded when they are wanted.
+//
 // vendor.sh fetches the third-party files (vendor.sha256 holds their checksums),
 // facts.py the tables of Home Assistant's icons and state words (Apache-2.0).
 package page

@@ -35,14 +35,6 @@ const (
 	shellPath = "index.html"
 )
 
-func (s *pageSite) serveShell(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", s.policy)
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("X-Content-Type-Options", "nosniff")
-	s.shell.serve(w, r, eachTime)
-}
-
 func (s *pageSite) serveStatic(w http.ResponseWriter, r *http.Request) {
 	a, ok := s.files[r.PathValue("path")]
 	if !ok || r.PathValue("version") != s.version {

@@ -28,8 +28,11 @@ var Languages = []string{"en", "zh-Hant", "ru"}
 type pageSite struct {
 	version  string           // hash of all files
 	files    map[string]asset // by path below /static/<version>/
-	shell    asset
-	policy   string // Content-Security-Policy of the shell
+	bundle   *bundle
+	words    map[string][]byte // by language, fit to stand in HTML
+	head     []byte            // the shell before what the first screen shows
+	tail     []byte            // and behind it
+	policy   string            // Content-Security-Policy of the shell
 	manifest asset
 }
 
@@ -43,9 +46,11 @@ type asset struct {
 // newSite reads the embedded files. It panics on a file that does not belong
 // there: they are part of the program, and every test runs it.
 func newSite() *pageSite {
-	s := &pageSite{files: map[string]asset{}}
+	s := &pageSite{files: map[string]asset{}, words: map[string][]byte{}}
 	must(s.addStatic())
 	s.addGenerated()
+	s.bundle = newBundle("app.js", s.files, bare)
+	s.add(bundlePath, []byte(s.bundle.out.String()))
 	s.version = s.hash()
 	s.buildShell()
 	s.manifest = newAsset("manifest.json", s.manifestBody())
@@ -78,6 +83,9 @@ func (s *pageSite) addGenerated() {
 	for _, lang := range Languages {
 		body := fmt.Appendf(nil, `{"ui":%s,"states":%s}`, read("i18n/"+lang+".json"), read("facts/states."+lang+".json"))
 		s.add("i18n/"+lang+".json", compact(body))
+		var safe bytes.Buffer
+		json.HTMLEscape(&safe, compact(body))
+		s.words[lang] = safe.Bytes()
 	}
 	core, err := json.Marshal(Icons(coreIcons()))
 	must(err)
@@ -124,20 +132,23 @@ func (s *pageSite) url(name string) string {
 	return "/static/" + s.version + "/" + name
 }
 
-// preloaded are the modules that the first screen needs, so that the browser
-// asks for all of them at once instead of finding them one behind the other.
-var preloaded = []string{
-	"home.js", "entity.js", "ui.js", "controls.js", "views.js", "facts.js",
-	"vendor/lit-html/lit-html.js", "vendor/lit-html/async-directive.js", "vendor/lit-html/directive-helpers.js", "vendor/lit-html/directive.js",
-	"vendor/haws/connection.js", "vendor/haws/errors.js", "vendor/haws/messages.js",
+// bare are the modules that others import by a name instead of a path.
+var bare = map[string]string{
+	"lit-html":                    "vendor/lit-html/lit-html.js",
+	"lit-html/async-directive.js": "vendor/lit-html/async-directive.js",
+	"home-assistant-js-websocket/connection.js": "vendor/haws/connection.js",
+	"home-assistant-js-websocket/errors.js":     "vendor/haws/errors.js",
+	"concord/facts.js":                          "facts.js",
 }
 
-func (s *pageSite) importMap() string {
-	imports := map[string]string{
-		"lit-html":                     s.url("vendor/lit-html/lit-html.js"),
-		"lit-html/async-directive.js":  s.url("vendor/lit-html/async-directive.js"),
-		"home-assistant-js-websocket/": "/static/" + s.version + "/vendor/haws/",
-		"concord/facts.js":             s.url("facts.js"),
+// importMap leads the modules that are loaded later to the bundle, where those
+// that they import are already.
+func (s *pageSite) importMap(b *bundle) string {
+	imports := map[string]string{"lit-html": s.url(bundlePath)}
+	for _, file := range b.modules {
+		if b.shared(file) {
+			imports[s.url(file)] = s.url(bundlePath)
+		}
 	}
 	body, err := json.Marshal(map[string]any{"imports": imports})
 	must(err)
@@ -145,45 +156,27 @@ func (s *pageSite) importMap() string {
 }
 
 func (s *pageSite) buildShell() {
-	boot, imports := s.bootScript(), s.importMap()
+	boot, imports := s.bootScript(), s.importMap(s.bundle)
 	t := template.Must(template.New("").Funcs(template.FuncMap{
 		"asset":     s.url,
 		"inline":    func(name string) template.URL { return dataURL(s.files[name].body) },
 		"boot":      func() template.JS { return template.JS(boot) },
+		"firstdata": func() template.JS { return firstData },
 		"importmap": func() template.HTML { return template.HTML(imports) },
-		"preloads":  func() []string { return urls(s, preloaded) },
 	}).Parse(string(read("static/" + shellPath))))
 	var out bytes.Buffer
 	must(t.Execute(&out, nil))
-	s.shell = newAsset(shellPath, out.Bytes())
+	s.head, s.tail, _ = bytes.Cut(out.Bytes(), []byte(firstData))
 	s.policy = strings.Join([]string{
 		"default-src 'none'", "script-src 'self' " + sourceHash(boot) + " " + sourceHash(imports), "style-src 'self'",
 		"img-src 'self' data:", "connect-src 'self'", "manifest-src 'self'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'self'",
 	}, "; ")
 }
 
-// bootScript is the shell's inline script. It has no comments, as every page
-// load carries it.
-func (s *pageSite) bootScript() string {
-	var lines []string
-	for line := range strings.Lines(string(s.files["boot.js"].body)) {
-		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "//") {
-			lines = append(lines, line)
-		}
-	}
-	return strings.ReplaceAll(strings.Join(lines, "\n"), "STATIC", "/static/"+s.version)
-}
+func (s *pageSite) bootScript() string { return withoutComments(string(s.files["boot.js"].body)) }
 
 func dataURL(svg []byte) template.URL {
 	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg))
-}
-
-func urls(s *pageSite, names []string) []string {
-	list := make([]string, len(names))
-	for i, name := range names {
-		list[i] = s.url(name)
-	}
-	return list
 }
 
 func sourceHash(text string) string {

@@ -33,6 +33,7 @@ type House struct {
 	deaf    bool
 	closed  bool
 	expired bool
+	bare    bool
 }
 
 // Call is one call_service that the page sent.
@@ -170,7 +171,7 @@ func (h *House) guard(next http.Handler) http.Handler {
 			http.Redirect(w, r, "/login?next=%2F", http.StatusSeeOther)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(h.firstScreen(r)))
 	})
 }
 

@@ -1,10 +1,10 @@
 // The frame of the page: which screen is shown, the navigation around it, the
 // banner that says what is wrong, and the switches for theme and language.
 import { html, render, nothing } from "lit-html";
-import { connect, follow, onLink, link, outline, status, floorsWithAreas, touchAll, ask } from "./home.js";
+import { first, connect, follow, onLink, link, outline, status, floorsWithAreas, touchAll, ask } from "./home.js";
 import { live, icon, onIcons } from "./ui.js";
 import { overview, area, areaIcon, reading } from "./views.js";
-import { loadLanguage, warmUp, t, ago, moment, lang } from "./entity.js";
+import { loadLanguage, warmUp, t, ago, moment, language } from "./entity.js";
 
 const at = (id) => document.getElementById(id);
 const main = at("main");
@@ -41,7 +41,7 @@ function drawRest() {
 // ---- screens --------------------------------------------------------------------------
 
 // The width comes from the observer: asking the element for it would lay the page out once more.
-let width = innerWidth < 820 || document.body.classList.contains("kiosk") ? innerWidth - 24 : innerWidth - 290;
+let width = boot.width < 820 || new URLSearchParams(location.search).has("kiosk") ? boot.width - 24 : boot.width - 290;
 const columns = () => Math.max(1, Math.min(4, Math.floor((width + 12) / 310)));
 const areaColumns = () => Math.max(2, Math.floor((width + 12) / 242));
 let drawnColumns = 0;
@@ -50,16 +50,15 @@ let drawnAreas = 0;
 function draw() {
   drawnColumns = columns();
   drawnAreas = areaColumns();
-  const more = view.partial;
   render(view.draw(drawnColumns, drawnAreas), main);
-  if (more) afterPaint(() => ((view.partial = false), later("main")));
+  if (view.steps?.length && !view.waits) afterPaint(() => (view.steps.shift(), later("main")));
   document.title = view.title ? `${view.title} · Concord` : "Concord";
 }
 
 async function show() {
   const [, kind, id] = location.pathname.split("/").map(decodeURIComponent);
   view.stop();
-  main.scrollTop = 0;
+  if (drawnColumns) main.scrollTop = 0; // not at the start: it would lay the empty page out
   if (kind === "area") view = area(id, () => later("main"));
   else if (kind === "status") view = (await import("./status.js")).statusView(() => later("main"));
   else if (kind === "entity") {
@@ -106,7 +105,7 @@ const areaList = () => floorsWithAreas().map((f) => html`<div class="floor">${f.
 const settings = () => html`<div class="tools">
   <button class="btn square" aria-label=${t("theme_" + theme())} title=${t("theme_" + theme())} @click=${nextTheme}>${icon({ auto: "theme-light-dark", light: "weather-sunny", dark: "weather-night" }[theme()])}</button>
   <label class="choice"><span class="sr">${t("language")}</span><select @change=${(ev) => setLanguage(ev.target.value)}>
-    ${[["en", "English"], ["zh-Hant", "繁體中文"], ["ru", "русский"]].map(([v, text]) => html`<option value=${v} .selected=${v === lang}>${text}</option>`)}</select>${icon("chevron-down")}</label>
+    ${[["en", "English"], ["zh-Hant", "繁體中文"], ["ru", "русский"]].map(([v, text]) => html`<option value=${v} .selected=${v === language()}>${text}</option>`)}</select>${icon("chevron-down")}</label>
   <button class="btn square" aria-label=${t("log_out")} title=${t("log_out")} @click=${logOut}>${icon("logout")}</button></div>`;
 
 // With several homes their names are a choice; each tab may show another one.
@@ -150,8 +149,8 @@ function drawSheet() {
 const oldest = () => (status.data_age_ms ?? 0) + (Date.now() - status.at);
 
 function trouble() {
-  if (!link.online && outline.loaded) return ["lan-disconnect", t("lost_server", { age: ago(link.since, true) })];
-  if (!outline.loaded && link.conn === null && Date.now() - link.since > 2500) return ["lan-disconnect", t("no_server")];
+  if (!link.online && link.conn) return ["lan-disconnect", t("lost_server", { age: ago(link.since, true) })];
+  if (link.conn === null && Date.now() - link.since > 2500) return ["lan-disconnect", t("no_server")];
   if (outline.loaded && status.link === "auth_failed") return ["key-alert", t("home_auth_failed")];
   if (outline.loaded && status.link !== "connected") return ["home-alert-outline", t("lost_home", { age: ago(Date.now() - oldest(), true), error: status.error ?? "" })];
   if (status.database?.up === false) return ["database-alert-outline", t("lost_database", { time: moment(status.database.since ?? status.at) })];
@@ -175,6 +174,7 @@ function nextTheme() {
 
 async function setLanguage(code) {
   localStorage.setItem("lang", code);
+  document.cookie = `lang=${code};path=/;max-age=31536000;samesite=lax`; // the server sends its words along
   await loadLanguage(code);
   redrawAll();
 }
@@ -221,6 +221,11 @@ function afterFirstScreen(fn) {
   window.requestIdleCallback ? requestIdleCallback(fn, { timeout: 500 }) : setTimeout(fn, 200);
 }
 
+// The manifest, and the icons that it names, are not loaded before the first screen stands.
+function linkManifest() {
+  document.head.append(Object.assign(document.createElement("link"), { rel: "manifest", href: "/manifest.webmanifest" }));
+}
+
 // ---- start ----------------------------------------------------------------------------------
 
 async function start() {
@@ -231,14 +236,16 @@ async function start() {
   document.body.classList.toggle("kiosk", new URLSearchParams(location.search).has("kiosk"));
   const wantedHome = new URLSearchParams(location.search).get("home");
   if (wantedHome) link.homeId = Number(wantedHome);
-  connect();
+  if (first.screen) afterPaint(connect);
+  else connect();
   if (wantedHome) ask({ type: "concord/select_home", home_id: link.homeId }).catch(() => {});
   show();
   follow(() => later("main", "chrome", "banner"), () => (later("banner"), view.statusChanged?.()));
   await loadLanguage(boot.lang);
   speaks = true;
-  later("main");
-  afterFirstScreen(() => (warmUp(), redrawAll()));
+  if (first.screen) work();
+  else later("main");
+  afterFirstScreen(() => (warmUp(), redrawAll(), linkManifest()));
   onIcons(redrawAll);
   onLink(drawBanner);
   new ResizeObserver(([entry]) => {

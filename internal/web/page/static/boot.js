@@ -1,5 +1,5 @@
-// Runs in the page's head, before anything is drawn: chooses the theme, and
-// starts what takes a round trip while the modules are still on their way.
+// Runs in the page's head, before anything is drawn: chooses theme and language,
+// and takes the window's size while there is nothing yet to be laid out for it.
 (() => {
   const stored = (key) => { try { return localStorage.getItem(key) } catch { return null } };
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -16,33 +16,7 @@
     }
     return "en";
   };
-  // Opens a socket and signs in; rejects with the official client's codes
-  // (1 cannot connect, 2 refused).
-  const dial = () => new Promise((resolve, reject) => {
-    const socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/api/websocket");
-    const late = setTimeout(() => socket.close(), 10000);
-    const listener = new AbortController();
-    const on = (type, fn) => socket.addEventListener(type, fn, { signal: listener.signal });
-    const end = (code) => (clearTimeout(late), listener.abort(), reject(code));
-    on("open", () => socket.send('{"type":"auth","access_token":"session"}'));
-    on("close", () => end(1));
-    on("message", ({ data }) => {
-      const message = JSON.parse(data);
-      if (message.type === "auth_invalid") return socket.close(), end(2);
-      if (message.type !== "auth_ok") return;
-      clearTimeout(late);
-      listener.abort();
-      socket.haVersion = message.ha_version;
-      socket.send('{"id":1,"type":"supported_features","features":{"coalesce_messages":1}}');
-      resolve(socket);
-    });
-  });
   applyTheme();
   system.addEventListener("change", applyTheme);
-  const lang = pickLanguage();
-  const words = (code) => fetch("STATIC/i18n/" + code + ".json").then((answer) => answer.json());
-  window.boot = { applyTheme, dial, lang, words, first: {} };
-  boot.first.words = words(lang);
-  boot.first.words.catch(() => {});
-  if (location.pathname !== "/login") (boot.first.socket = dial()).catch(() => {});
+  window.boot = { applyTheme, lang: pickLanguage(), width: innerWidth, height: innerHeight };
 })();

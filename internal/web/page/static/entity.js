@@ -1,15 +1,19 @@
 // What an entity looks like: its words, its icon, its colour. Words and icons
 // follow Home Assistant's own tables, which the server hands over as facts.
 import { icons as facts } from "concord/facts.js";
+import { first } from "./home.js";
 
-export let lang = "en";
+let lang = "en";
 let locale = "en"; // the reader's own variety of the language, for numbers and times
 let words = { ui: {}, states: {} };
 let platformIcons = {};
 
-/** Loads one language; the first is already on its way when the page starts. */
+/** The language that the page speaks. */
+export const language = () => lang;
+
+/** Loads one language; one came with the page. */
 export async function loadLanguage(code) {
-  words = code === boot.lang && boot.first.words ? await boot.first.words : await boot.words(code);
+  words = code === first.lang ? first.words : await (await fetch(`/i18n/${code}.json`)).json();
   lang = code;
   locale = (navigator.languages ?? []).find((l) => l.split("-")[0] === code.split("-")[0]) ?? code;
   document.documentElement.lang = code;

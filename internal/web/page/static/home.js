@@ -1,7 +1,10 @@
 // The link to Concord: one WebSocket, the states that the screen shows, and the
 // actions that wait for their effect. Nothing here knows about markup.
 import { Connection } from "home-assistant-js-websocket/connection.js";
-import { ERR_INVALID_AUTH } from "home-assistant-js-websocket/errors.js";
+import { ERR_CANNOT_CONNECT, ERR_INVALID_AUTH } from "home-assistant-js-websocket/errors.js";
+
+/** What came with the page itself: the language's words, and what its first screen shows. */
+export const first = JSON.parse(document.getElementById("first").textContent);
 
 const PING_EVERY = 5000; // a link silent that long is asked; PING_WAIT later it counts as lost
 const PING_WAIT = 3000;
@@ -60,15 +63,31 @@ function setOnline(online) {
   for (const fn of linkListeners) fn(link);
 }
 
-// The socket that was opened while the page loaded, then new ones.
-function createSocket() {
-  const first = boot.first.socket;
-  boot.first.socket = null;
-  return (first ?? boot.dial()).catch(async (error) => {
-    await refused(error);
-    throw error;
+// Opens a socket and signs in; rejects with the official client's codes.
+const dial = () => new Promise((resolve, reject) => {
+  const socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/api/websocket");
+  const late = setTimeout(() => socket.close(), 10000);
+  const listener = new AbortController();
+  const on = (type, fn) => socket.addEventListener(type, fn, { signal: listener.signal });
+  const end = (code) => (clearTimeout(late), listener.abort(), reject(code));
+  on("open", () => socket.send('{"type":"auth","access_token":"session"}'));
+  on("close", () => end(ERR_CANNOT_CONNECT));
+  on("message", ({ data }) => {
+    const message = JSON.parse(data);
+    if (message.type === "auth_invalid") return socket.close(), end(ERR_INVALID_AUTH);
+    if (message.type !== "auth_ok") return;
+    clearTimeout(late);
+    listener.abort();
+    socket.haVersion = message.ha_version;
+    socket.send('{"id":1,"type":"supported_features","features":{"coalesce_messages":1}}');
+    resolve(socket);
   });
-}
+});
+
+const createSocket = () => dial().catch(async (error) => {
+  await refused(error);
+  throw error;
+});
 
 /** Opens the link and keeps it for as long as the page lives. */
 export async function connect() {
@@ -159,8 +178,8 @@ export function subscribe(message, onEvent, onError) {
 export function watch(ids, onFirst = () => {}) {
   if (ids.length === 0) return onFirst(), () => {};
   for (const id of ids) watched.set(id, (watched.get(id) ?? 0) + 1);
-  let first = () => ((first = () => {}), onFirst());
-  const stop = subscribe({ type: "subscribe_entities", entity_ids: ids }, (event) => (applyCompressed(event), first()));
+  let tell = () => ((tell = () => {}), onFirst());
+  const stop = subscribe({ type: "subscribe_entities", entity_ids: ids }, (event) => (applyCompressed(event), tell()));
   return () => {
     stop();
     for (const id of ids) {
@@ -169,6 +188,15 @@ export function watch(ids, onFirst = () => {}) {
       else watched.delete(id), states.delete(id);
     }
   };
+}
+
+/** What an area's view begins with, once, when it came with the page: {event, known}. */
+export function takeFirstArea(id) {
+  const { area, known, states: event } = first.screen ?? {};
+  if (area?.area.area_id !== id) return null;
+  delete first.screen.area;
+  applyCompressed(event);
+  return { event: area, known };
 }
 
 function applyCompressed(event) {
@@ -195,6 +223,8 @@ function applyDiff(old, diff) {
 }
 
 function put(id, state) {
+  const old = states.get(id);
+  if (old && old.lu === state.lu && old.lc === state.lc && old.state === state.state) return; // came again
   states.set(id, state);
   const p = pending.get(id);
   if (p && !p.error) (p.want ? p.want(state) : p.sent) ? settle(id, p) : (p.moved = true);
@@ -217,7 +247,7 @@ export async function act(id, service, data = {}, { want, target } = {}) {
   touch(id);
   try {
     const call = { type: "call_service", domain, service: name, service_data: data, target: { entity_id: id } };
-    if (!link.online) throw { code: "offline" };
+    if (!link.online && link.conn) throw { code: "offline" };
     p.sent = true;
     await ask(call);
   } catch (error) {
@@ -262,17 +292,20 @@ export const status = { link: "connecting", database: { up: true }, spool: { up:
 
 /** Follows the overview and the status; calls back on a new outline and on each status. */
 export function follow(onOutline, onStatus) {
-  subscribe({ type: "concord/subscribe_overview" }, (event) => {
+  const overview = (event) => {
     if (event.kind === "summaries") return applySummaries(event.areas);
     Object.assign(outline, event, { loaded: true, floors: event.floors ?? [], areas: new Map((event.areas ?? []).map((a) => [a.area_id, a])) });
     for (const id of outline.areas.keys()) touch("@" + id);
     touch("@");
     onOutline();
-  });
-  subscribe({ type: "concord/subscribe_status" }, (event) => {
+  };
+  const news = (event) => {
     Object.assign(status, event, { at: Date.now() });
     onStatus();
-  });
+  };
+  if (first.screen) overview(first.screen.overview), news(first.screen.status);
+  subscribe({ type: "concord/subscribe_overview" }, overview);
+  subscribe({ type: "concord/subscribe_status" }, news);
 }
 
 function applySummaries(areas) {

@@ -1,6 +1,6 @@
 // The two main screens: the overview of areas by floor, and one area.
 import { html, nothing } from "lit-html";
-import { outline, floorsWithAreas, subscribe, watch, act, states, touchAll, loadTrends } from "./home.js";
+import { outline, floorsWithAreas, subscribe, takeFirstArea, watch, act, states, touchAll, loadTrends } from "./home.js";
 import { live, icon } from "./ui.js";
 import { row, nameOf, battery } from "./controls.js";
 import { t, domainOf, number, withUnit, isNumeric, loadPlatformIcons } from "./entity.js";
@@ -95,7 +95,7 @@ export function overview() {
     stop: watch(stars.map((e) => e.id)),
     draw: (n, wide) => html`
       <header class="head"><h1>${outline.home?.name ?? nothing}</h1>${outline.loaded ? homeSummary() : nothing}</header>
-      ${stars.length ? html`<section><h2>${icon("star-outline")}${t("favourites")}</h2><div class="cols">${inColumns(stars.map((e) => ({ height: 52, draw: () => html`<div class="card list">${row(e)}</div>` })), n)}</div></section>` : nothing}
+      ${stars.length ? html`<section><h2>${icon("star-outline")}${t("favourites")}</h2><div class="cols">${inColumns(stars.map((e) => () => ({ height: 52, draw: () => html`<div class="card list">${row(e)}</div>` })), n)}</div></section>` : nothing}
       <div class="floors" .style=${`--cols:${wide}`}>${floorsWithAreas().map((floor) => html`<section .style=${`--n:${Math.min(floor.areas.length, wide)}`}>
         <h2>${icon(floorIcon(floor))}${floor.name ?? t("other_areas")}</h2>
         <div class="areas">${floor.areas.map(areaCard)}</div></section>`)}
@@ -108,12 +108,13 @@ const floorIcon = (floor) => (floor.icon ?? { "-1": "home-floor-b", 0: "home-flo
 
 // ---- columns ------------------------------------------------------------------------
 
-/** Puts each card into the shortest column so far, so that there are no holes. */
+/** Puts each card into the shortest column so far, so that there are no holes; `cards` make one when called. */
 function inColumns(cards, n, height = Infinity) {
   const columns = Array.from({ length: n }, () => ({ height: 0, cards: [] }));
-  for (const card of cards) {
+  for (const make of cards) {
     const shortest = columns.reduce((a, b) => (b.height < a.height - 8 ? b : a));
     if (shortest.height > height) break;
+    const card = make();
     shortest.height += card.height + 12;
     shortest.cards.push(card);
   }
@@ -127,18 +128,27 @@ export function area(id, changed) {
   let data = null;
   let failure = null;
   let unwatch = () => {};
+  const show = (next) => {
+    data = next;
+    changed();
+    setTimeout(() => embellish(next), 800);
+  };
+  const take = (event, statesAreHere) => {
+    const before = unwatch;
+    const next = { ...event, devices: (event.devices ?? []).map((d) => ({ ...d, entities: d.entities ?? [] })), entities: event.entities ?? [] };
+    // Drawn once, with the states: they follow at once.
+    unwatch = watch(idsOnScreen(next), () => next !== data && show(next));
+    before();
+    if (statesAreHere) show(next);
+  };
+  const begin = takeFirstArea(id);
+  if (begin) take(begin.event, true);
+  const wish = { type: "concord/subscribe_area", area_id: id, known: begin?.known };
   const stop = subscribe(
-    { type: "concord/subscribe_area", area_id: id },
+    wish,
     (event) => {
-      const before = unwatch;
-      const next = { ...event, devices: (event.devices ?? []).map((d) => ({ ...d, entities: d.entities ?? [] })), entities: event.entities ?? [] };
-      // Drawn once, with the states: they follow at once.
-      unwatch = watch(idsOnScreen(next), () => {
-        data = next;
-        changed();
-        setTimeout(() => embellish(next), 800);
-      });
-      before();
+      delete wish.known; // after a loss of the link it is asked for in full
+      take(event);
     },
     (error) => ((failure = error), changed()),
   );
@@ -149,11 +159,13 @@ export function area(id, changed) {
     get title() {
       return id === "unassigned" ? t("no_area") : (data?.area.name ?? outline.areas.get(id)?.name ?? "");
     },
-    partial: true, // the first drawing stops at the lower edge of the window
+    // How far down each drawing goes, the reader seeing something as early as can
+    // be: a card in each column, what the window holds, everything.
+    steps: [0, boot.height],
     stop: () => (stop(), unwatch()),
     draw(n) {
       if (failure) return html`<p class="empty">${t("no_such_area")}</p>`;
-      return html`${areaHead(id, this.title)}${data ? areaBody(data, n, this.partial ? innerHeight : Infinity) : nothing}`;
+      return html`${areaHead(id, this.title)}${data ? areaBody(data, n, this.steps[0] ?? Infinity) : nothing}`;
     },
   };
 }
@@ -185,9 +197,9 @@ function areaHead(id, title) {
 
 function areaBody(data, n, height) {
   const shown = data.devices.filter((d) => d.entities.length > 0);
-  const devices = shown.filter(hasFace).map((d) => deviceCard(d, data.area.name));
+  const devices = shown.filter(hasFace).map((d) => () => deviceCard(d, data.area.name));
   const quiet = shown.filter((d) => !hasFace(d));
-  const groups = [...groupCards(data.entities), ...(quiet.length ? [quietCard(quiet, data.area.name)] : [])];
+  const groups = [...groupCards(data.entities), ...(quiet.length ? [() => quietCard(quiet, data.area.name)] : [])];
   if (devices.length + groups.length === 0) return html`<p class="empty">${t("empty_area")}</p>`;
   const hidden = [data.hidden ? t("hidden_n", { n: data.hidden }) : null, data.disabled ? t("disabled_n", { n: data.disabled }) : null].filter(Boolean);
   return html`<div class="cols">${inColumns([...devices, ...groups], n, height)}</div>${hidden.length ? html`<p class="note">${hidden.join(" · ")}</p>` : nothing}`;
@@ -252,7 +264,7 @@ function groupCards(entities) {
   const left = new Set(entities);
   const groups = groupsOf.map(([key, , fits]) => ({ key, list: [...left].filter((e) => fits(domainOf(e.id))) }));
   groups.forEach((g) => g.list.forEach((e) => left.delete(e)));
-  return [{ key: "entities", list: inOrder([...left]) }, ...groups].filter((g) => g.list.length).flatMap(inParts).map(groupCard);
+  return [{ key: "entities", list: inOrder([...left]) }, ...groups].filter((g) => g.list.length).flatMap(inParts).map((part) => () => groupCard(part));
 }
 
 // A long group is cut, so that it fills all columns.
