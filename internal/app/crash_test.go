@@ -68,7 +68,7 @@ func TestCrashes(t *testing.T) {
 	t.Run("SIGKILLOfConcordUnderLoadLosesNothing", func(t *testing.T) {
 		t.Parallel()
 		c := startBinary(t, simhome.Options{Entities: 200, Rate: 500})
-		for range 5 {
+		for range 10 {
 			awaitProgress(t, c)
 			require.NoError(t, c.KillConcord())
 			require.NoError(t, c.StartConcord(t.Context()))
@@ -80,7 +80,7 @@ func TestCrashes(t *testing.T) {
 	t.Run("SIGKILLOfPostgreSQLUnderLoadLosesNothing", func(t *testing.T) {
 		t.Parallel()
 		c := startBinary(t, simhome.Options{Entities: 200, Rate: 500})
-		for range 5 {
+		for range 10 {
 			awaitProgress(t, c)
 			pid, err := c.ServerPID()
 			require.NoError(t, err)
