@@ -2,8 +2,9 @@
 // committed rows: home → link → spool (fsync) → writer → PostgreSQL (fsync).
 // Everything but PostgreSQL runs in one process. It prints how many changes a
 // second are sustained with a flat lag, beside what plain pgx reaches with the
-// same statements; how long a change takes at 100 and 2,000 a second; and what
-// each stage costs alone. With -json it prints JSON.
+// same statements; how long a change takes at 100 and 2,000 a second, and at 1,000
+// a second for a minute, to its row and to a screen; and what each stage costs
+// alone. With -json it prints JSON.
 package main
 
 import (
@@ -22,6 +23,8 @@ const (
 	limitOfRaw     = 0.6
 	limitP99Slow   = 50.0
 	limitP99Fast   = 250.0
+
+	steadyRate = 1000.0 // for six times as long as the other measurements
 )
 
 type report struct {
@@ -30,6 +33,8 @@ type report struct {
 	RawPgx    float64   `json:"raw_pgx_per_second"`
 	OfRaw     float64   `json:"share_of_raw"`
 	Latency   []latency `json:"latency"`
+	Steady    steady    `json:"steady"`
+	AfterLoad latency   `json:"latency_after_load"` // without a limit: the disk still works off the load
 	Stages    []stage   `json:"stages"`
 }
 
@@ -71,7 +76,18 @@ func run(ctx context.Context, entities int, length time.Duration) (*report, erro
 		return nil, err
 	}
 	defer s.close()
-	if r.Stages, err = s.stages(ctx, length/3); err != nil {
+	// These come first: a load leaves work for the disk, which commits then wait for.
+	for _, rate := range []float64{100, 2000} {
+		l, err := s.latency(ctx, rate, length)
+		if err != nil {
+			return nil, err
+		}
+		r.Latency = append(r.Latency, l)
+	}
+	if r.Steady, err = s.steady(ctx, steadyRate, 6*length); err != nil {
+		return nil, err
+	}
+	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
 	// The peer runs before and after, because the machine may be busy with other things.
@@ -88,19 +104,19 @@ func run(ctx context.Context, entities int, length time.Duration) (*report, erro
 	}
 	r.RawPgx = (before + after) / 2
 	r.OfRaw = r.Sustained.PerSecond / r.RawPgx
-	for _, rate := range []float64{100, 2000} {
-		l, err := s.latency(ctx, rate, length)
-		if err != nil {
-			return nil, err
-		}
-		r.Latency = append(r.Latency, l)
+	if r.AfterLoad, err = s.latency(ctx, 100, length); err != nil {
+		return nil, err
 	}
-	return r, nil
+	if err := s.settle(ctx); err != nil {
+		return nil, err
+	}
+	r.Stages, err = s.stages(ctx, length/3)
+	return r, err
 }
 
 func (r *report) good() bool {
 	return r.Sustained.PerSecond >= limitSustained && r.OfRaw >= limitOfRaw && r.Sustained.Missing == 0 &&
-		r.Latency[0].P99 <= limitP99Slow && r.Latency[1].P99 <= limitP99Fast
+		r.Steady.Stored == r.Steady.Sent && !r.Steady.grows() && r.Latency[0].P99 <= limitP99Slow && r.Latency[1].P99 <= limitP99Fast
 }
 
 func (r *report) print() {
@@ -115,6 +131,13 @@ func (r *report) print() {
 		fmt.Printf("%-34s %9.1f ms %9.0f ms   p50 %.1f ms, %d changes\n", fmt.Sprintf("change to row at %.0f/s, p99", l.Rate), l.P99,
 			[]float64{limitP99Slow, limitP99Fast}[i], l.P50, l.Changes)
 	}
+	fmt.Printf("%-34s %9.1f ms                p50 %.1f ms, longest %.1f ms, a checkpoint meanwhile: %t\n", "the same at 100/s right after the load",
+		r.AfterLoad.P99, r.AfterLoad.P50, r.AfterLoad.Longest, r.AfterLoad.Checkpoint)
+	s := r.Steady
+	fmt.Printf("\n%.0f/s for %.0f s\n  %-32s %d of %d\n  %-32s %.0f in the first third, %.0f in the last\n", s.Rate, s.Seconds,
+		"rows in history of changes", s.Stored, s.Sent, "changes on their way, mean", s.LagFirst, s.LagLast)
+	fmt.Printf("  %-32s p50 %.1f ms, p99 %.1f ms\n  %-32s p50 %.1f ms, p99 %.1f ms, %d changes\n",
+		"change to row", s.RowP50, s.RowP99, "change to a screen", s.ShownP50, s.ShownP99, s.Shown)
 	fmt.Println("\neach stage alone")
 	for _, s := range r.Stages {
 		fmt.Printf("  %-32s %10.0f/s %9.2f µs a change\n", s.Name, s.PerSecond, 1e6/s.PerSecond)

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/hass/simhome"
 	"github.com/concord-home/concord/internal/bus"
@@ -33,6 +35,9 @@ type system struct {
 	db      *postgres.DB
 	bus     *bus.Bus
 	store   *store
+	model   *live.Model
+	owner   *link.Owner
+	conn    *pgx.Conn // looks at the database, beside everything else
 	homeID  int64
 	closers []func()
 }
@@ -118,12 +123,15 @@ func (s *system) connect(ctx context.Context) error {
 		return err
 	}
 	s.homeID = home.ID
-	model := live.New()
-	model.SetHome(home, true)
-	owner, err := link.New(link.Options{Home: home, Token: s.home.Token(), Feed: model, Spool: s.bus})
-	if err != nil {
+	s.model = live.New()
+	s.model.SetHome(home, true)
+	if s.owner, err = link.New(link.Options{Home: home, Token: s.home.Token(), Feed: s.model, Spool: s.bus}); err != nil {
 		return err
 	}
+	if s.conn, err = pgx.Connect(ctx, s.server.URL()); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() { _ = s.conn.Close(context.WithoutCancel(ctx)) })
 	synced := make(chan struct{}, 16)
 	writer := ingest.New(ingest.Options{Home: home.ID, Store: s.store, Spool: s.bus, OnSync: func(int64, time.Time) {
 		select {
@@ -135,7 +143,7 @@ func (s *system) connect(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = server.Serve(listener) })
 	wg.Go(func() { _ = s.home.Run(work) })
-	wg.Go(func() { _ = owner.Run(work) })
+	wg.Go(func() { _ = s.owner.Run(work) })
 	wg.Go(func() { writer.Run(work) })
 	s.closers = append(s.closers, func() { cancel(); server.Close(); s.home.Close(); wg.Wait() })
 	select {
@@ -209,6 +217,10 @@ type latency struct {
 	Changes int     `json:"changes"`
 	P50     float64 `json:"p50_ms"`
 	P99     float64 `json:"p99_ms"`
+	Longest float64 `json:"longest_ms"`
+	// Checkpoint tells that PostgreSQL ended one meanwhile: it flushes what was
+	// written before, and commits wait for the same disk.
+	Checkpoint bool `json:"checkpoint"`
 }
 
 // latency measures at a steady rate.
@@ -216,6 +228,10 @@ func (s *system) latency(ctx context.Context, rate float64, length time.Duration
 	s.store.mu.Lock()
 	s.store.waits = make([]float64, 0, int(rate*length.Seconds())+1000)
 	s.store.mu.Unlock()
+	last, err := s.lastCheckpoint(ctx)
+	if err != nil {
+		return latency{}, err
+	}
 	already, before := s.home.Emitted(), s.store.written.Load()
 	s.home.SetRate(rate)
 	select {
@@ -227,10 +243,27 @@ func (s *system) latency(ctx context.Context, rate float64, length time.Duration
 	if err := s.drain(ctx, func() int64 { return s.home.Emitted() - already - (s.store.written.Load() - before) }); err != nil {
 		return latency{}, err
 	}
+	now, err := s.lastCheckpoint(ctx)
+	if err != nil {
+		return latency{}, err
+	}
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	waits := s.store.waits
 	s.store.waits = nil
 	slices.Sort(waits)
-	return latency{Rate: rate, Changes: len(waits), P50: waits[len(waits)/2], P99: waits[len(waits)*99/100]}, nil
+	return latency{
+		Rate: rate, Changes: len(waits), P50: waits[len(waits)/2], P99: waits[len(waits)*99/100], Longest: waits[len(waits)-1],
+		Checkpoint: now != last,
+	}, nil
+}
+
+func (s *system) lastCheckpoint(ctx context.Context) (lsn string, err error) {
+	return lsn, s.conn.QueryRow(ctx, `select checkpoint_lsn::text from pg_control_checkpoint()`).Scan(&lsn)
+}
+
+// settle has PostgreSQL flush what the measurement before has left.
+func (s *system) settle(ctx context.Context) error {
+	_, err := s.conn.Exec(ctx, `checkpoint`)
+	return err
 }
