@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -36,6 +37,7 @@ func TestPageAndHomeSwitchEachOther(t *testing.T) {
 		c := start(t, trial.Options{HAURL: url, HAToken: token})
 		switchBothWays(t, c, url, token)
 		areasAreThoseOfTheHome(t, c, url, token)
+		everyChangeIsStored(t, c, url, token)
 	})
 }
 
@@ -84,6 +86,41 @@ func areasAreThoseOfTheHome(t *testing.T, c *trial.Trial, url, token string) {
 	require.Equal(t, len(areas), query[int](t, c, `select count(*)::int from area`))
 	require.Equal(t, len(devices), query[int](t, c, `select count(*)::int from device`))
 	require.Equal(t, len(states), query[int](t, c, `select count(*)::int from entity_state`))
+}
+
+// everyChangeIsStored lets the home change as fast as it can (10,000 a second is
+// more than it reaches), ten thousand times for each of the
+// CONCORD_LOAD_SECONDS.
+func everyChangeIsStored(t *testing.T, c *trial.Trial, url, token string) {
+	t.Helper()
+	seconds := 1
+	if text := os.Getenv("CONCORD_LOAD_SECONDS"); text != "" {
+		var err error
+		seconds, err = strconv.Atoi(text)
+		require.NoError(t, err)
+	}
+	before := query[int](t, c, `select count(*)::int from history`)
+	home := connect(t, url, token)
+	result, _, err := hass.CallService(t.Context(), home, "load_generator", "run",
+		map[string]any{"rate": 10_000, "duration": seconds, "tick_ms": 1}, nil, true)
+	require.NoError(t, err)
+	var sent struct {
+		Sent int     `json:"sent"`
+		Rate float64 `json:"rate"`
+	}
+	require.NoError(t, json.Unmarshal(result.Response, &sent))
+	t.Logf("%d changes at %.0f a second", sent.Sent, sent.Rate)
+	require.Greater(t, sent.Sent, 1000)
+
+	stored := func() int {
+		return query[int](t, c, `
+			select count(distinct h.value)::int from history h join history_entity e using (home_id, entity_key)
+			where e.entity_id like 'sensor.load%' and h.value between 0 and $1::int - 1`, sent.Sent)
+	}
+	require.Eventually(t, func() bool { return stored() == sent.Sent }, time.Minute, 100*time.Millisecond,
+		"%d of %d are stored, of all %d", stored(), sent.Sent, query[int](t, c, `select count(*)::int from history`)-before)
+	require.Zero(t, query[int](t, c, `select count(*)::int from gap`))
+	require.Equal(t, 1, query[int](t, c, `select count(distinct epoch)::int from entity_state`), "one connection")
 }
 
 func connect(t *testing.T, url, token string) *hass.Client {
