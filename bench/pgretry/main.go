@@ -31,7 +31,7 @@ type options struct {
 	length                           time.Duration
 	rounds                           int
 	batch, onlyTx                    bool
-	json                             string
+	json, docs                       string
 }
 
 func main() {
@@ -39,13 +39,14 @@ func main() {
 	flag.StringVar(&o.url, "url", "", "a PostgreSQL to use, instead of a private one")
 	flag.StringVar(&o.workload, "workload", "", "only workloads whose name contains this")
 	flag.StringVar(&o.strategy, "strategy", "", "only strategies whose name contains this")
-	flag.StringVar(&o.workers, "workers", "2,10,50,100", "numbers of workers")
+	flag.StringVar(&o.workers, "workers", "", "numbers of workers; by default each workload has its own")
 	flag.StringVar(&o.records, "records", "500,1000,5000,10000,100000", "sizes of a batch")
-	flag.DurationVar(&o.length, "length", 4*time.Second, "length of one cell")
+	flag.DurationVar(&o.length, "length", 0, "length of one cell; by default each workload has its own, 2 to 4 s")
 	flag.IntVar(&o.rounds, "rounds", 1, "measure each cell so often, strategies in turn, and report the median")
 	flag.BoolVar(&o.batch, "batch", false, "only the batch upsert")
 	flag.BoolVar(&o.onlyTx, "transactions", false, "all but the batch upsert")
 	flag.StringVar(&o.json, "json", "", "write the JSON to this file instead of standard output")
+	flag.StringVar(&o.docs, "docs", "", "put the tables into this page, between its bench:begin and bench:end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -75,7 +76,15 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	return report.write(o.json)
+	if err := report.write(o.json); err != nil {
+		return err
+	}
+	if o.docs != "" {
+		if err := report.document(o.docs); err != nil {
+			return err
+		}
+	}
+	return report.judge()
 }
 
 // report is all that was measured.
@@ -85,16 +94,21 @@ type report struct {
 }
 
 func (r *report) transactions(ctx context.Context, o options) error {
-	workers, err := numbers(o.workers)
-	if err != nil {
-		return err
+	if strings.Contains(ownRow, o.workload) {
+		if err := r.withoutContention(ctx, o); err != nil {
+			return err
+		}
 	}
 	for _, w := range workloads() {
 		if !strings.Contains(w.name, o.workload) {
 			continue
 		}
-		fmt.Printf("\n%-22s %7s %8s %8s %8s %9s %8s %8s %8s %8s %6s %5s %7s %7s\n", w.name,
-			"workers", "success", "tries/op", "tps", "of one", "p50 ms", "p95 ms", "p99 ms", "max ms", "Jain", "lost", "doubled", "writer")
+		workers, err := o.workersOf(w)
+		if err != nil {
+			return err
+		}
+		w.length = cmp.Or(o.length, w.length)
+		header(w.name)
 		one, err := o.cell(ctx, w, strategies()[0], 1, 0)
 		if err != nil {
 			return err
@@ -107,6 +121,18 @@ func (r *report) transactions(ctx context.Context, o options) error {
 		}
 	}
 	return nil
+}
+
+func (o options) workersOf(w workload) ([]int, error) {
+	if o.workers == "" {
+		return w.workers, nil
+	}
+	return numbers(o.workers)
+}
+
+func header(name string) {
+	fmt.Printf("\n%-22s %7s %8s %8s %8s %9s %8s %8s %8s %8s %6s %5s %7s %7s  %s\n", name, "workers", "success", "tries/op", "tps",
+		"of one", "p50 ms", "p95 ms", "p99 ms", "max ms", "Jain", "lost", "doubled", "writer", "must reach")
 }
 
 // sideBySide measures all strategies in turn, several rounds of them, and keeps each one's median round.
@@ -135,9 +161,10 @@ func (r *report) sideBySide(ctx context.Context, o options, w workload, workers 
 
 // add keeps a cell and prints it.
 func (r *report) add(c result) {
+	c.judge()
 	r.Transactions = append(r.Transactions, c)
-	fmt.Printf("%-22s %7d %7.1f%% %8.2f %8.0f %9.2f %8.1f %8.1f %8.1f %8.1f %6.2f %5d %7d %7.1f\n", c.Strategy, c.Workers, c.Success,
-		c.Attempts, c.TPS, c.OfOneClient, c.P50, c.P95, c.P99, c.Max, c.Jain, c.Lost, c.Doubled, c.WriterRate)
+	fmt.Printf("%-22s %7d %7.1f%% %8.2f %8.0f %9.2f %8.1f %8.1f %8.1f %8.1f %6.2f %5d %7d %7.1f  %s\n", c.Strategy, c.Workers, c.Success,
+		c.Attempts, c.TPS, c.OfOneClient, c.P50, c.P95, c.P99, c.Max, c.Jain, c.Lost, c.Doubled, c.WriterRate, verdict(c.Judged, c.Missed))
 }
 
 func (o options) cell(ctx context.Context, w workload, s strategy, workers int, one float64) (result, error) {
@@ -155,7 +182,7 @@ func (o options) cell(ctx context.Context, w workload, s strategy, workers int, 
 	if err := warm(ctx, pool, workers); err != nil {
 		return result{}, err
 	}
-	cell, err := measure(ctx, pool, w, s, workers, o.length)
+	cell, err := measure(ctx, pool, w, s, workers, w.length)
 	if err != nil {
 		return result{}, err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // drain is how long transactions that began in time may take to end; the rest counts as failed.
-const drain = 10 * time.Second
+const drain = 3 * time.Second
 
 // result is one cell of the table. Times are milliseconds.
 type result struct {
@@ -33,6 +33,14 @@ type result struct {
 	WriterRate float64 `json:"writer_per_second,omitempty"`
 	// OfOneClient is TPS divided by that of one client alone.
 	OfOneClient float64 `json:"of_one_client,omitempty"`
+	// OfBestPeer is TPS divided by that of the quickest peer, where there is no contention.
+	OfBestPeer float64 `json:"of_best_peer,omitempty"`
+	// CPU is the client's processor time per transaction in microseconds, where there is no contention.
+	CPU float64 `json:"client_cpu_us,omitempty"`
+	// Missed is what the strategy must reach and did not; nil if it reached all, or nothing is asked of it.
+	Missed []string `json:"missed,omitempty"`
+	// Judged tells that something is asked of it.
+	Judged bool `json:"judged"`
 }
 
 // tally is what one worker did.
@@ -76,6 +84,17 @@ func measure(ctx context.Context, pool *pgxpool.Pool, w workload, s strategy, wo
 	}
 	r.Lost, r.Doubled = max(0, claimed-int64(applied)), max(0, int64(applied)-claimed)
 	return r, nil
+}
+
+// crowd has workers run jobs until end and returns what each did.
+func crowd(ctx context.Context, workers int, end time.Time, run func(context.Context, job) error, next func(worker int) job) []tally {
+	tallies := make([]tally, workers)
+	var wg sync.WaitGroup
+	for i := range workers {
+		wg.Go(func() { tallies[i].loop(ctx, end, run, func() job { return next(i) }) })
+	}
+	wg.Wait()
+	return tallies
 }
 
 func (t *tally) loop(ctx context.Context, end time.Time, run func(context.Context, job) error, next func() job) {

@@ -26,18 +26,26 @@ type workload struct {
 	// writer, if set, is a further worker that begins one transaction each period, and is reported by itself.
 	writer func(attempts *atomic.Int64) job
 	period time.Duration
+	// workers are the numbers of workers to measure with, length how long a cell is.
+	workers []int
+	length  time.Duration
 }
 
 func workloads() []workload {
 	return []workload{
-		hotRows("hot row", 1),
-		hotRows("10 rows", 10),
-		hotRows("500 rows", 500),
-		private(),
-		dashboard(),
-		deadlock(),
-		writeSkew(),
+		hotRows("hot row", 1).with(3*time.Second, 2, 10, 50, 100),
+		hotRows("10 rows", 10).with(2*time.Second, 10, 100),
+		hotRows("500 rows", 500).with(2*time.Second, 10, 100),
+		dashboard().with(3*time.Second, 10, 100),
+		// The first second goes by before the server undoes the first deadlock.
+		deadlock().with(4*time.Second, 10, 50),
+		writeSkew().with(2*time.Second, 10, 100),
 	}
+}
+
+func (w workload) with(length time.Duration, workers ...int) workload {
+	w.length, w.workers = length, workers
+	return w
 }
 
 const counterTable = `create table counter (id int primary key, n bigint not null default 0) with (fillfactor = 50);
@@ -59,7 +67,9 @@ func hotRows(name string, rows int) workload {
 }
 
 // private gives each worker a row of its own: no contention.
-func private() workload { return rowsBy("own row", func(w int) int { return w }) }
+func private() workload { return rowsBy(ownRow, func(w int) int { return w }).with(0, 1, 10, 50) }
+
+const ownRow = "own row"
 
 func rowsBy(name string, pick func(w int) int) workload {
 	return workload{
