@@ -61,6 +61,9 @@ of a file that holds it:
                            or a shoutrrr address (telegram://, smtp://, ntfy://,
                            generic+https://, …)
 
+Traces go to an OpenTelemetry receiver when OTEL_EXPORTER_OTLP_ENDPOINT names
+one; the other OTEL_… variables hold too (docs/traces.md).
+
 The database of the running server: concord db url`
 }
 
@@ -84,6 +87,7 @@ func (c *serveCmd) config() (app.Config, error) {
 		ReconcilePeriod: c.ReconcilePeriod, SpoolMaxBytes: c.SpoolMaxBytes, TrustProxy: c.TrustProxy, AllowedHosts: c.AllowedHosts,
 		SimulatedRate: c.SimulatedRate, SimulatedEntites: c.SimulatedSize, Version: version(),
 		HistoryDays: c.HistoryDays, Logger: newLogger(os.Stderr, c.LogLevel, c.LogFormat), Announce: announce,
+		Traces: app.TracesOfEnvironment(),
 	}
 	for _, text := range c.Deadband {
 		rule, err := concord.ParseDeadbandRule(text)

@@ -54,6 +54,7 @@ type App struct {
 	ledger   *ledger.Ledger
 	server   *serverStats
 	notifier *notify.Notifier // nil when nobody is to be told
+	traces   traces
 }
 
 // New opens everything that Run needs, and closes it again when a later step
@@ -65,7 +66,7 @@ func New(ctx context.Context, config Config) (*App, error) {
 	}
 	a.log = slog.New(correlated{a.config.Logger.Handler()})
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	steps := []func(context.Context) error{a.claim, a.openDatabase, a.openSpool, a.openHomes, a.openWeb, a.openNotifier}
+	steps := []func(context.Context) error{a.claim, a.openTraces, a.openDatabase, a.openSpool, a.openHomes, a.openWeb, a.openNotifier}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
@@ -120,10 +121,11 @@ func (a *App) openDatabase(ctx context.Context) error {
 	var err error
 	a.db, err = postgres.Open(ctx, postgres.Options{
 		URL: url, MaxConns: a.config.MaxConns, Chunk: a.config.Chunk, Commit: a.config.Commit, Wait: a.config.DatabaseWait,
-		HistoryDays: a.config.HistoryDays, Deadband: a.config.Deadband, Logger: a.log, Retry: []pgretry.Option{
+		HistoryDays: a.config.HistoryDays, Deadband: a.config.Deadband, Logger: a.log,
+		Tracer: a.traces.tracer, Statements: a.traces.statements, Retry: append([]pgretry.Option{
 			pgretry.WithMaxAttempts(a.config.Attempts), pgretry.WithBackoff(a.config.FirstWait, a.config.LongestWait),
 			pgretry.WithObserver(observer),
-		},
+		}, a.traces.retry...),
 	})
 	if err != nil {
 		return fmt.Errorf("DATABASE_URL: %w", err)
@@ -155,7 +157,7 @@ func (a *App) openWeb(ctx context.Context) error {
 	a.web, err = web.New(web.Options{
 		AllowedHosts: a.config.AllowedHosts, Live: a.live, Link: a, Users: a.db, Sessions: a.db, Reconciler: a, Reconnector: a, Health: a.health, History: a.db, Ledger: a.ledger,
 		Page: page.Handler(), Registerer: a.registry, Gatherer: a.registry, MetricsToken: a.config.MetricsToken,
-		Logger: a.log, Version: a.config.Version, Standby: a.standsBy, TrustProxy: a.config.TrustProxy,
+		Logger: a.log, Tracer: a.traces.tracer, Version: a.config.Version, Standby: a.standsBy, TrustProxy: a.config.TrustProxy,
 	})
 	if err != nil {
 		return err

@@ -48,6 +48,7 @@ type Config struct {
 	NotifyAt        float64       // failure rate from which people are told
 	NotifyURLs      []string      // whom to tell; they hold secrets
 	MetricsEntities []string      // entities whose states are metrics, 500 at most
+	Traces          TraceConfig
 
 	Logger *slog.Logger
 	// Announce is told, once, where the page is and the first password, "" when

@@ -51,11 +51,11 @@ func (a *App) newRunner(home concord.Home, token string) *homeRunner {
 		id: home.ID, log: a.log.With("home", home.ID), again: make(chan struct{}, 1), db: a.db, bus: a.bus, live: a.live,
 		open: func() (*link.Owner, error) {
 			return link.New(link.Options{
-				Home: home, Token: token, Feed: a.live, Spool: a.bus, Period: a.config.ReconcilePeriod, Logger: a.log, Metrics: linkMetrics,
+				Home: home, Token: token, Feed: a.live, Spool: a.bus, Period: a.config.ReconcilePeriod, Logger: a.log, Metrics: linkMetrics, Tracer: a.traces.tracer,
 			})
 		},
 		writer: ingest.New(ingest.Options{
-			Home: home.ID, Store: a.db, Spool: a.bus, Syncs: a.syncs, Logger: a.log, Metrics: ingestMetrics,
+			Home: home.ID, Store: a.db, Spool: a.bus, Syncs: a.syncs, Logger: a.log, Metrics: ingestMetrics, Tracer: a.traces.tracer,
 			OnSync: func(id int64, at time.Time) {
 				a.live.UpdateStatus(id, func(s *concord.HomeStatus) { s.LastSync = at })
 			},

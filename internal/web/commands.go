@@ -8,6 +8,7 @@ import (
 
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/hass/server"
+	"github.com/concord-home/concord/internal/spans"
 	"github.com/concord-home/concord/internal/web/hub"
 )
 
@@ -71,11 +72,14 @@ func (s *Server) wsCommand(name string, f command) server.Command {
 		ctx = concord.WithCorrelationID(context.WithValue(ctx, identityKey{}, id), c.id)
 		ctx, cancel := context.WithTimeout(ctx, asksHome)
 		defer cancel()
+		ctx, span := s.Tracer.Start(ctx, name, spans.Server)
 		var result any
 		err = s.guard(ctx, func() (err error) {
 			result, err = f(ctx, c, r)
 			return err
 		})
+		span.SetText("concord.correlation_id", c.id)
+		span.End(err, string(concord.ErrorCode(err)))
 		s.ws.commands.WithLabelValues(name, cmp.Or(string(concord.ErrorCode(clientError(err))), "ok")).Inc()
 		if err == nil {
 			return result, nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/spans"
 )
 
 // maxBody is what a request may send; the largest that people send is a service
@@ -29,8 +30,9 @@ var errPanic = errors.New("handler panicked")
 func (s *Server) serve(route string, timeout time.Duration, h handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		id := correlationID(r.Header)
-		ctx := concord.WithCorrelationID(r.Context(), id)
+		ctx, span := s.serveSpan(r, route, timeout)
+		id := correlationID(r.Header, span.TraceID())
+		ctx = concord.WithCorrelationID(ctx, id)
 		if timeout > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -42,8 +44,32 @@ func (s *Server) serve(route string, timeout time.Duration, h handlerFunc) http.
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		setHeaders(w.Header(), id)
 		rec := &recorder{ResponseWriter: w}
-		s.finish(rec, r, route, began, s.guard(ctx, func() error { return h(rec, r) }))
+		err := s.guard(ctx, func() error { return h(rec, r) })
+		s.finish(rec, r, route, began, err)
+		endSpan(span, id, rec.status(), err)
 	})
+}
+
+// serveSpan begins the span of a request. What lasts as long as a screen has
+// none: its commands and events have their own.
+func (s *Server) serveSpan(r *http.Request, route string, timeout time.Duration) (context.Context, spans.Span) {
+	if timeout == 0 {
+		return r.Context(), spans.Span{}
+	}
+	ctx, span := s.Tracer.Serve(r.Context(), r.Header, route)
+	span.SetText("http.request.method", r.Method)
+	span.SetText("http.route", route)
+	return ctx, span
+}
+
+func endSpan(span spans.Span, correlationID string, status int, err error) {
+	span.SetText("concord.correlation_id", correlationID)
+	span.SetNumber("http.response.status_code", status)
+	if err == nil {
+		span.End(nil, "")
+		return
+	}
+	span.End(err, string(concord.ErrorCode(err)))
 }
 
 // guard runs f and turns a panic into an error, so that it costs one request.

@@ -16,13 +16,17 @@ import (
 const cookieName = "session_id"
 
 // correlationID is the caller's own id of the request when it sent a sound one
-// (W3C traceparent, else X-Request-ID), else a new one.
-func correlationID(h http.Header) string {
+// (W3C traceparent, else X-Request-ID), else that of the trace that has begun for
+// it, else a new one.
+func correlationID(h http.Header, trace string) string {
 	if id := traceID(h.Get("Traceparent")); id != "" {
 		return id
 	}
 	if id := h.Get("X-Request-Id"); plainID(id) {
 		return id
+	}
+	if trace != "" {
+		return trace
 	}
 	b := make([]byte, 16)
 	rand.Read(b) // never fails

@@ -71,7 +71,7 @@ func (s *Server) routes() http.Handler {
 func crossOrigin(next http.Handler) http.Handler {
 	p := http.NewCrossOriginProtection()
 	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := correlationID(r.Header)
+		id := correlationID(r.Header, "")
 		setHeaders(w.Header(), id)
 		writeError(w, r, concord.Errorf(concord.CodeForbidden, "Cross-origin request refused"))
 	}))

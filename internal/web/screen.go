@@ -114,6 +114,7 @@ func (c *screen) sendFeed(ctx context.Context, id int64, feed *hub.Feed, buf []b
 		m.events.Inc()
 		if at := feed.Oldest(); !at.IsZero() {
 			m.delay.Observe(time.Since(at).Seconds())
+			c.server.Tracer.Past("screen", feed.Trace(), at)
 		}
 		m.bytes.Add(float64(c.flow.sent()))
 		if buf = event; cap(buf) > keepBuffer {

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/spans"
 	"github.com/concord-home/concord/internal/web/signin"
 )
 
@@ -33,6 +34,7 @@ type Options struct {
 	AllowedHosts []string              // names of this server beside localhost, its addresses and the machine's own; "*" is any
 
 	Logger  *slog.Logger
+	Tracer  *spans.Tracer
 	Version string
 	// Standby tells that another Concord serves the homes, so that this one is not
 	// ready; nil means never.
