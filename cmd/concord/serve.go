@@ -29,7 +29,7 @@ type serveCmd struct {
 	Chunk           int           `env:"SYNC_CHUNK" default:"100" help:"Records per statement of a reconciliation."`
 	Commit          int           `env:"SYNC_COMMIT" default:"500" help:"Records per transaction of a reconciliation."`
 	ReconcilePeriod time.Duration `env:"RECONCILE_PERIOD" default:"5m" help:"Time between reconciliations that nothing else asked for."`
-	SpoolMaxBytes   int64         `env:"SPOOL_MAX_BYTES" default:"8589934592" help:"Most bytes in the spool, when it is created."`
+	SpoolMaxBytes   int64         `env:"SPOOL_MAX_BYTES" default:"0" help:"Most bytes in the spool; 0 is a quarter of the free disk, 8 GiB at most. A change holds from the next start."`
 	HistoryDays     int           `env:"HISTORY_DAYS" default:"10" help:"Days that raw history and 5-minute statistics are kept; hourly ones are kept for ever."`
 	Deadband        []string      `env:"DEADBAND" sep:";" placeholder:"RULE" help:"Keep small changes out of history, such as \"sensor.*_power: absolute=5 interval=10s\"; the first rule that matches counts."`
 	AllowedHosts    []string      `env:"ALLOWED_HOSTS" placeholder:"NAME" help:"Names by which browsers and Prometheus call this server, separated by commas, beside localhost, IP addresses and the machine's own name; * allows any."`
@@ -141,7 +141,7 @@ func (c *serveCmd) validate() error {
 		{"SYNC_COMMIT", c.Commit >= c.Chunk, "at least SYNC_CHUNK"},
 		{"HISTORY_DAYS", c.HistoryDays >= 1, "at least 1"},
 		{"RECONCILE_PERIOD", c.ReconcilePeriod >= time.Second, "at least 1s"},
-		{"SPOOL_MAX_BYTES", c.SpoolMaxBytes >= 1<<20, "at least 1048576"},
+		{"SPOOL_MAX_BYTES", c.SpoolMaxBytes == 0 || c.SpoolMaxBytes >= 1<<20, "0 or at least 1048576"},
 		{"HEALTH_WINDOW", c.HealthWindow >= time.Minute && c.HealthWindow <= 24*time.Hour, "1m to 24h"},
 		{"HEALTH_DEGRADED", c.HealthDegraded > 0 && c.HealthDegraded < 1, "more than 0 and less than 1"},
 		{"HEALTH_UNHEALTHY", c.HealthUnhealthy > c.HealthDegraded && c.HealthUnhealthy < 1, "more than HEALTH_DEGRADED and less than 1"},

@@ -139,6 +139,7 @@ func (a *App) openSpool(ctx context.Context) error {
 	var err error
 	a.bus, err = bus.Open(ctx, bus.Options{
 		URL: a.config.NATSURL, Dir: filepath.Join(a.config.DataDir, "spool"), MaxBytes: a.config.SpoolMaxBytes, Logger: a.log,
+		OnLost: a.hearAgain,
 	})
 	if err != nil {
 		return fmt.Errorf("NATS_URL: %w", err)

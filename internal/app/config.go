@@ -31,11 +31,11 @@ type Config struct {
 	Attempts         int           // of a transaction
 	FirstWait        time.Duration // between attempts, doubling
 	LongestWait      time.Duration
-	Chunk            int           // records per statement of a reconciliation
-	Commit           int           // records per transaction of a reconciliation
-	ReconcilePeriod  time.Duration // between reconciliations that nothing else asked for
-	DatabaseWait     time.Duration // how long the start waits for the database
-	SpoolMaxBytes    int64
+	Chunk            int                    // records per statement of a reconciliation
+	Commit           int                    // records per transaction of a reconciliation
+	ReconcilePeriod  time.Duration          // between reconciliations that nothing else asked for
+	DatabaseWait     time.Duration          // how long the start waits for the database
+	SpoolMaxBytes    int64                  // 0 means a quarter of the free disk, 8 GiB at most
 	HistoryDays      int                    // that raw history and 5-minute statistics are kept; 0 means 10
 	Deadband         []concord.DeadbandRule // what is kept out of history
 	SimulatedRate    float64                // changes a second of the simulated home

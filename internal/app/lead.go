@@ -229,6 +229,14 @@ func (h *homeRunner) renew() {
 	h.owner = owner
 }
 
+// hearAgain connects to the homes anew, so that what they did meanwhile is asked
+// of them.
+func (a *App) hearAgain() {
+	for id := range a.homes {
+		_ = a.Reconnect(context.Background(), id) // it is there
+	}
+}
+
 // standsBy tells that other Concords write all the homes.
 func (a *App) standsBy() bool {
 	for _, h := range a.homes {

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -37,9 +38,12 @@ const (
 type Options struct {
 	URL      string // of a NATS server or cluster; "" starts one in this process
 	Dir      string // store of the embedded server
-	MaxBytes int64  // of the stream; 0 means 8 GiB
+	MaxBytes int64  // of the stream; 0 means a quarter of the free disk, 8 GiB at most
 	Replicas int    // of the stream, for a cluster; 0 means 1
-	Logger   *slog.Logger
+	// OnLost is told, once each time, that the stream was deleted with what was not
+	// written, and made anew; may be nil.
+	OnLost func()
+	Logger *slog.Logger
 }
 
 // Bus is a connection to JetStream. Close it.
@@ -50,6 +54,9 @@ type Bus struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	dir    string // of the embedded server
+
+	options Options
+	last    atomic.Uint64 // the last sequence that is known
 
 	reviving sync.Mutex
 
@@ -63,11 +70,11 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{log: o.Logger, dir: o.Dir}
+	b := &Bus{log: o.Logger, dir: o.Dir, options: o}
 	if err := b.connect(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open spool: %w", err), b.Close())
 	}
-	if err := b.ensureStream(ctx, o); err != nil {
+	if _, err := b.ensureStream(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open spool: %w", err), b.Close())
 	}
 	b.setStatus(true, "")
@@ -115,34 +122,6 @@ func (b *Bus) startServer(dir string) error {
 	return nil
 }
 
-// ensureStream creates the stream with a first sequence taken from the clock
-// (µs), so that a stream that replaces a lost one never repeats a sequence:
-// sequences serve as epochs, and those must only grow.
-func (b *Bus) ensureStream(ctx context.Context, o Options) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	stream, err := b.js.Stream(ctx, streamName)
-	if err == nil {
-		b.stream = stream
-		return nil
-	}
-	if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return err
-	}
-	maxBytes := o.MaxBytes
-	if maxBytes == 0 {
-		maxBytes = 8 << 30
-	}
-	b.stream, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: streamName, Description: "What homes said, until it is written.",
-		Subjects: []string{subjectPrefix + "*"}, Storage: jetstream.FileStorage,
-		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		MaxBytes: maxBytes, Replicas: max(o.Replicas, 1),
-		FirstSeq: uint64(time.Now().UnixMicro()), //nolint:gosec // after 1970
-	})
-	return err
-}
-
 func (b *Bus) setStatus(up bool, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -182,6 +161,7 @@ func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error)
 			return 0, &concord.Error{Code: concord.CodeUnavailable, Message: "the spool does not take messages", Err: err}
 		}
 		seq = ack.Sequence
+		b.last.Store(seq)
 	}
 	b.setStatus(true, "")
 	return seq, nil
@@ -205,6 +185,7 @@ func (b *Bus) Advance(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("compare the spool with the database: %w", err)
 	}
+	b.last.Store(max(seq, info.State.LastSeq))
 	if info.State.LastSeq >= seq {
 		return nil
 	}

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord"
@@ -161,6 +164,76 @@ func TestSpool(t *testing.T) {
 			require.Len(t, got, 1)
 			n++
 		}
+	})
+}
+
+// external runs a NATS server of its own, and returns its address and what an
+// administrator does there.
+func external(t *testing.T) (string, jetstream.JetStream) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	require.True(t, s.ReadyForConnections(10*time.Second))
+	conn, err := nats.Connect(s.ClientURL())
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	require.NoError(t, err)
+	return s.ClientURL(), js
+}
+
+func TestStream(t *testing.T) {
+	t.Parallel()
+
+	t.Run("IsMadeAnewWhenItIsDeleted", func(t *testing.T) {
+		t.Parallel()
+		url, admin := external(t)
+		lost := make(chan struct{}, 1)
+		b, err := bus.Open(t.Context(), bus.Options{URL: url, OnLost: func() { lost <- struct{}{} }})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		opened := &concord.Batch{Kind: concord.BatchOpened, HomeID: 1}
+		first, err := b.Publish(t.Context(), opened)
+		require.NoError(t, err)
+		r, err := b.Consume(t.Context(), 1, 0)
+		require.NoError(t, err)
+		defer r.Close()
+		got, err := r.Next(t.Context(), 1)
+		require.NoError(t, err)
+		require.Equal(t, first, got[0].Seq)
+
+		require.NoError(t, admin.DeleteStream(t.Context(), "CONCORD"))
+		_, err = b.Publish(t.Context(), opened)
+		require.Equal(t, concord.CodeUnavailable, concord.ErrorCode(err), "who publishes tries again")
+		<-lost
+		second, err := b.Publish(t.Context(), opened)
+		require.NoError(t, err)
+		require.Greater(t, second, first)
+		require.True(t, b.Status().Up)
+		got, err = r.Next(t.Context(), 1)
+		require.NoError(t, err)
+		require.Equal(t, second, got[0].Seq, "the reader goes on")
+	})
+
+	t.Run("FollowsTheSetting", func(t *testing.T) {
+		t.Parallel()
+		url, admin := external(t)
+		size := func(max int64) int64 {
+			b, err := bus.Open(t.Context(), bus.Options{URL: url, MaxBytes: max})
+			require.NoError(t, err)
+			defer b.Close()
+			_, err = b.Publish(t.Context(), &concord.Batch{Kind: concord.BatchEvents, HomeID: 1, Records: []concord.Record{{State: state(strings.Repeat("a", 4000), 1)}}})
+			require.NoError(t, err)
+			stream, err := admin.Stream(t.Context(), "CONCORD")
+			require.NoError(t, err)
+			return stream.CachedInfo().Config.MaxBytes
+		}
+		require.EqualValues(t, 8<<30, size(0))
+		require.EqualValues(t, 1<<30, size(1<<30))
+		require.EqualValues(t, 1<<30, size(0), "what was set once stays")
+		require.EqualValues(t, 2<<30, size(2<<30))
 	})
 }
 

@@ -13,6 +13,15 @@ type Depth struct {
 	Oldest   time.Time // when the oldest message came; zero when none waits
 }
 
+// MaxBytes asks for the size that the spool may reach.
+func (b *Bus) MaxBytes(ctx context.Context) (int64, error) {
+	info, err := b.stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the spool's size: %w", err)
+	}
+	return info.Config.MaxBytes, nil
+}
+
 // Depth asks for what waits to be written.
 func (b *Bus) Depth(ctx context.Context) (Depth, error) {
 	info, err := b.stream.Info(ctx)

@@ -24,6 +24,9 @@ func (b *Bus) refused(ctx context.Context, err error) {
 		reason = "the spool is full"
 	}
 	b.setStatus(false, reason)
+	if errors.Is(err, jetstream.ErrNoStreamResponse) && b.restore(ctx) {
+		return
+	}
 	stuck := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse)
 	if b.server != nil && stuck { // nothing else takes so long within one process
 		b.revive()

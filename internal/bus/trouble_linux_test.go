@@ -72,4 +72,17 @@ func TestTrouble(t *testing.T) {
 			read += len(got)
 		}
 	})
+
+	t.Run("ASmallDiskHasASmallSpool", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=400m"); err != nil {
+			t.Skip("may not mount a small disk:", err)
+		}
+		t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
+		b := open(t, filepath.Join(dir, "spool"))
+		max, err := b.MaxBytes(t.Context())
+		require.NoError(t, err)
+		require.InDelta(t, 100<<20, max, 2<<20)
+	})
 }
