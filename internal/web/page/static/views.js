@@ -106,14 +106,19 @@ export function overview() {
 
 const floorIcon = (floor) => (floor.icon ?? { "-1": "home-floor-b", 0: "home-floor-0", 1: "home-floor-1", 2: "home-floor-2", 3: "home-floor-3" }[floor.level] ?? "layers-outline").replace(/^mdi:/, "");
 
+// How far a drawing goes, by the cards placed so far and the height of the shortest column.
+const aCard = (placed) => placed > 0;
+const aWindow = (_, height) => height > boot.height;
+const everything = () => false;
+
 // ---- columns ------------------------------------------------------------------------
 
 /** Puts each card into the shortest column so far, so that there are no holes; `cards` make one when called. */
-function inColumns(cards, n, height = Infinity) {
+function inColumns(cards, n, enough = everything) {
   const columns = Array.from({ length: n }, () => ({ height: 0, cards: [] }));
-  for (const make of cards) {
+  for (const [placed, make] of cards.entries()) {
     const shortest = columns.reduce((a, b) => (b.height < a.height - 8 ? b : a));
-    if (shortest.height > height) break;
+    if (enough(placed, shortest.height)) break;
     const card = make();
     shortest.height += card.height + 12;
     shortest.cards.push(card);
@@ -159,13 +164,12 @@ export function area(id, changed) {
     get title() {
       return id === "unassigned" ? t("no_area") : (data?.area.name ?? outline.areas.get(id)?.name ?? "");
     },
-    // How far down each drawing goes, the reader seeing something as early as can
-    // be: a card in each column, what the window holds, everything.
-    steps: [0, boot.height],
+    // Of the first drawings, so that the reader sees something as early as can be.
+    steps: begin ? [aCard, aWindow] : [aWindow],
     stop: () => (stop(), unwatch()),
     draw(n) {
       if (failure) return html`<p class="empty">${t("no_such_area")}</p>`;
-      return html`${areaHead(id, this.title)}${data ? areaBody(data, n, this.steps[0] ?? Infinity) : nothing}`;
+      return html`${areaHead(id, this.title)}${data ? areaBody(data, n, this.steps[0]) : nothing}`;
     },
   };
 }
@@ -195,14 +199,14 @@ function areaHead(id, title) {
   </header>`;
 }
 
-function areaBody(data, n, height) {
+function areaBody(data, n, enough) {
   const shown = data.devices.filter((d) => d.entities.length > 0);
   const devices = shown.filter(hasFace).map((d) => () => deviceCard(d, data.area.name));
   const quiet = shown.filter((d) => !hasFace(d));
   const groups = [...groupCards(data.entities), ...(quiet.length ? [() => quietCard(quiet, data.area.name)] : [])];
   if (devices.length + groups.length === 0) return html`<p class="empty">${t("empty_area")}</p>`;
   const hidden = [data.hidden ? t("hidden_n", { n: data.hidden }) : null, data.disabled ? t("disabled_n", { n: data.disabled }) : null].filter(Boolean);
-  return html`<div class="cols">${inColumns([...devices, ...groups], n, height)}</div>${hidden.length ? html`<p class="note">${hidden.join(" · ")}</p>` : nothing}`;
+  return html`<div class="cols">${inColumns([...devices, ...groups], n, enough)}</div>${hidden.length ? html`<p class="note">${hidden.join(" · ")}</p>` : nothing}`;
 }
 
 const rank = ["light", "switch", "input_boolean", "fan", "cover", "valve", "climate", "water_heater", "humidifier", "media_player", "lock", "alarm_control_panel", "vacuum", "lawn_mower", "number", "select", "button", "binary_sensor", "sensor"];
