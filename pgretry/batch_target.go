@@ -18,6 +18,7 @@ type target struct {
 	key     []int // positions in columns
 	faults  []fault
 	tested  bool // NULL and length before the statement; not where a trigger may mend a record
+	settled bool // rows stay as the statement wrote them: nothing of the table changes or locks them after it
 	sql     statements
 }
 
@@ -109,9 +110,12 @@ func (t *target) match() error {
 // none: a trigger may mend what would be refused here.
 func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error {
 	var triggers bool
-	// tgtype: 1 is ROW, 2 is BEFORE, 4 INSERT, 16 UPDATE.
+	// tgtype: 1 is ROW, 2 is BEFORE, 4 INSERT, 16 UPDATE. A foreign key to the table itself locks rows of it.
 	err := tx.QueryRow(ctx, `select exists (select from pg_trigger where tgrelid = $1::text::regclass
-		and not tgisinternal and tgtype & 3 = 3 and tgtype & 20 <> 0)`, table).Scan(&triggers)
+			and not tgisinternal and tgtype & 3 = 3 and tgtype & 20 <> 0),
+		relkind = 'r' and not exists (select from pg_trigger where tgrelid = $1::text::regclass and not tgisinternal)
+			and not exists (select from pg_constraint where contype = 'f' and conrelid = $1::text::regclass and confrelid = conrelid)
+		from pg_class where oid = $1::text::regclass`, table).Scan(&triggers, &t.settled)
 	if err != nil || triggers {
 		return err
 	}
@@ -166,10 +170,12 @@ const constraintTests = `
 type statements struct {
 	upsert string // from arrays
 	merge  string // from the temporary table
-	create string // of the temporary table
-	copy   string // into it
-	loop   string // record by record from it
-	report string // of the loop's outcomes
+	// What became of each row of the two above, where the rows of a chunk fared differently; of settled tables alone.
+	upsertDetail, mergeDetail string
+	create                    string // of the temporary table
+	copy                      string // into it
+	loop                      string // record by record from it
+	report                    string // of the loop's outcomes
 }
 
 // stage is the temporary table; n is the row's position in its chunk.
@@ -182,7 +188,7 @@ func (t *target) compose() statements {
 		nulls = append(nulls, fmt.Sprintf("null::%s as %s", c.typeName, c.quoted))
 	}
 	list := strings.Join(names, ", ")
-	return statements{
+	s := statements{
 		upsert: t.setSQL(list, t.unnest(t.columns), t.unnest(t.faultColumns()), "cardinality($1)"),
 		merge:  t.setSQL(list, stage+" as i", stage+" as i", "(select count(*) from "+stage+")"),
 		create: fmt.Sprintf(`create temporary table pgretry_stage on commit drop as select %s, null::bigint as pgretry_n limit 0;
@@ -192,6 +198,27 @@ func (t *target) compose() statements {
 		loop:   t.loopSQL(names),
 		report: `select n, created, sqlstate, message, col, con from pg_temp.pgretry_report`,
 	}
+	if t.settled {
+		s.upsertDetail, s.mergeDetail = t.detailSQL(t.unnestKey()), t.detailSQL(stage+" as i")
+	}
+	return s
+}
+
+// unnestKey is a source of the rows' keys from the arrays of those columns alone.
+func (t *target) unnestKey() string {
+	var names, arrays []string
+	for i, k := range t.key {
+		names = append(names, t.columns[k].quoted)
+		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, t.columns[k].typeName))
+	}
+	return fmt.Sprintf("unnest(%s) with ordinality as i(%s, pgretry_n)", strings.Join(arrays, ", "), strings.Join(names, ", "))
+}
+
+// detailSQL tells the rows that this transaction has written, as [target.setSQL] does. A row that ON CONFLICT updated
+// was locked first, which its new version still shows in xmax.
+func (t *target) detailSQL(source string) string {
+	return fmt.Sprintf(`select i.pgretry_n, (case when t.xmax = 0 then -1 else -2 end)::bigint from %s join %s t using (%s)
+		where t.xmin = pg_current_xact_id()::xid`, source, t.batch.Table.Sanitize(), t.keyList(""))
 }
 
 // unnest is a source of rows from the arrays of the given columns.
@@ -213,35 +240,44 @@ func (t *target) faultColumns() []column {
 }
 
 // setSQL is the statement that writes all good rows of a source at once and returns rows (n, what):
-//   - n = 0: what is the number of rows written; n = -1: what is the number of those created;
+//   - n < 0: -1-n rows were written, what of them created;
 //   - what > 0: row n is refused by the fault of that number, counted from 1;
-//   - what = -1 or -2: row n was created or updated. These come only if rows of a chunk fared differently.
+//   - what = -1 or -2: row n was created or updated. These come only if rows of a chunk fared differently, and not of
+//     settled tables, which are asked afterwards: to keep the keys of all rows costs more than the rare question.
 //
-// The faults are looked for in a scan of their own, over as few columns as they need: that is cheaper than to keep all
-// the columns between a test and the insert.
+// The faults are looked for only if some rows were not written, in a scan of its own over as few columns as it needs.
 func (t *target) setSQL(list, source, faultSource, count string) string {
-	var good, faults, refused, number string
-	if len(t.faults) > 0 {
-		var cases, tests []string
-		for i, f := range t.faults {
-			tests = append(tests, "("+f.test+")")
-			cases = append(cases, fmt.Sprintf("when %s then %d", f.test, i+1))
-		}
-		any := strings.Join(tests, " or ")
-		good = "where not (" + any + ")"
-		faults = fmt.Sprintf("f as materialized (select pgretry_n, case %s end as fault from %s where %s), ",
-			strings.Join(cases, " "), faultSource, any)
-		refused, number = "union all select pgretry_n, fault from f ", " + (select count(*) from f)"
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %s, t.xmax = 0 as created), ",
-		t.batch.Table.Sanitize(), list, source, good, t.onConflict(), t.keyList("t."))
-	b.WriteString(faults)
-	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where created) as c from w) ")
-	b.WriteString("select 0::bigint, n from s union all select -1, c from s " + refused)
-	fmt.Fprintf(&b, `union all select pgretry_n, case when created then -1 else -2 end from %s join w using (%s)
-		where (select c > 0 and c < n or n%s < %s from s)`, source, t.keyList(""), number, count)
+	good, faults, refused, number := t.faultSQL(faultSource, count)
+	keys := ""
+	if !t.settled {
+		keys = t.keyList("t.") + ", "
+	}
+	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %st.xmax as x), ",
+		t.batch.Table.Sanitize(), list, source, good, t.onConflict(), keys)
+	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where x = 0) as c from w)" + faults)
+	b.WriteString(" select -1 - n, c from s " + refused)
+	if !t.settled {
+		fmt.Fprintf(&b, `union all select pgretry_n, case when x = 0 then -1 else -2 end from %s join w using (%s)
+			where (select c > 0 and c < n or n%s < %s from s)`, source, t.keyList(""), number, count)
+	}
 	return b.String()
+}
+
+// faultSQL is the parts of [target.setSQL] that deal with faults; empty where there are none to look for.
+func (t *target) faultSQL(source, count string) (good, faults, refused, number string) {
+	if len(t.faults) == 0 {
+		return "", "", "", ""
+	}
+	var cases, tests []string
+	for i, f := range t.faults {
+		tests = append(tests, "("+f.test+")")
+		cases = append(cases, fmt.Sprintf("when %s then %d", f.test, i+1))
+	}
+	any := strings.Join(tests, " or ")
+	faults = fmt.Sprintf(`, f as materialized (select pgretry_n, case %s end as fault from %s
+		where (select n < %s from s) and (%s))`, strings.Join(cases, " "), source, count, any)
+	return "where not (" + any + ")", faults, "union all select pgretry_n, fault from f ", " + (select count(*) from f)"
 }
 
 func (t *target) keyList(prefix string) string {

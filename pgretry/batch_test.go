@@ -2,6 +2,7 @@ package pgretry_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -166,6 +167,47 @@ func TestBatch(t *testing.T) {
 		wg.Wait()
 		require.Zero(t, seen.failedWith("40P01"))
 		require.Equal(t, 200, count(t, b.pool))
+	})
+	t.Run("TellsOfEachRowWhateverTheTable", func(t *testing.T) {
+		t.Parallel()
+		const columns = `(a int, b text, v int check (v < 100), up int, primary key (a, b))`
+		for name, statements := range map[string][]string{
+			"Plain": {`create table thing2 ` + columns},
+			"AfterTrigger": {
+				`create table thing2 ` + columns,
+				`create function again() returns trigger language plpgsql as $$ begin
+					update thing2 set up = 1 where (a, b) = (new.a, new.b) and up is null; return null; end $$`,
+				`create trigger again after insert or update on thing2 for each row execute function again()`,
+			},
+			"SelfReference": {
+				`create table thing2 (a int, b text, v int check (v < 100), up int, primary key (a, b), unique (a),
+					foreign key (up) references thing2 (a))`,
+			},
+		} {
+			for kind, size := range map[string]int{"Array": 20, "Copy": pgretry.CopyFrom} {
+				t.Run(name+kind, func(t *testing.T) {
+					t.Parallel()
+					pool := pgtest.Pool(t, 2)
+					pgtest.Exec(t, pool, statements...)
+					batch := &pgretry.Batch{Table: pgx.Identifier{"thing2"}, Columns: []string{"a", "b", "v"}, Key: []string{"a", "b"}, Newer: "v"}
+					var records [][]any
+					want := make([]pgretry.RecordOutcome, size)
+					// Of four records one is new, one newer, one as old as the table's and one bad.
+					pgtest.Exec(t, pool, fmt.Sprintf(`insert into thing2 select i, 'b', 3 + i %% 4 from generate_series(0, %d) i
+						where i %% 4 in (1, 2)`, size-1))
+					kinds := []pgretry.RecordOutcome{pgretry.Created, pgretry.Updated, pgretry.Unchanged, pgretry.Failed}
+					for i := range size {
+						want[i] = kinds[i%4]
+						records = append(records, []any{i, "b", 5 + i%4/3*95})
+					}
+					got, err := batch.Upsert(t.Context(), pool, records)
+					require.NoError(t, err)
+					for i, w := range want {
+						require.Equal(t, w, got.Records[i].Outcome, i)
+					}
+				})
+			}
+		}
 	})
 	t.Run("RefusesWhatItCannotDo", func(t *testing.T) {
 		t.Parallel()

@@ -27,7 +27,11 @@ func (t *target) upsert(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) 
 	for k, c := range t.columns {
 		params[k], oids[k] = e.array(c, k, rows), c.array
 	}
-	return t.execute(ctx, tx.Conn(), t.sql.upsert, params, oids, rows)
+	s := setStatement{sql: t.sql.upsert, detail: t.sql.upsertDetail, params: params, oids: oids}
+	for _, k := range t.key {
+		s.keyParams, s.keyOIDs = append(s.keyParams, params[k]), append(s.keyOIDs, oids[k])
+	}
+	return t.execute(ctx, tx.Conn(), s, rows)
 }
 
 // merge copies rows into a temporary table and writes them from there in one statement.
@@ -35,7 +39,7 @@ func (t *target) merge(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) (
 	if err := t.stage(ctx, tx, e, rows); err != nil {
 		return nil, err
 	}
-	return t.execute(ctx, tx.Conn(), t.sql.merge, nil, nil, rows)
+	return t.execute(ctx, tx.Conn(), setStatement{sql: t.sql.merge, detail: t.sql.mergeDetail}, rows)
 }
 
 // stage makes the temporary table anew and fills it with rows.
@@ -52,20 +56,24 @@ func (t *target) stage(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) e
 }
 
 // execute runs a statement made by [target.setSQL] and reads what became of rows.
-func (t *target) execute(ctx context.Context, conn *pgx.Conn, sql string, params [][]byte, oids []uint32, rows []int) ([]written, error) {
-	reader, err := send(ctx, conn, sql, params, oids)
-	if err != nil {
-		return nil, err
-	}
+func (t *target) execute(ctx context.Context, conn *pgx.Conn, s setStatement, rows []int) ([]written, error) {
 	r := setReader{target: t, rows: rows, out: make([]written, len(rows))}
-	for reader.NextRow() {
-		v := reader.Values()
-		r.row(int64(binary.BigEndian.Uint64(v[0])), int64(binary.BigEndian.Uint64(v[1])))
-	}
-	if _, err := reader.Close(); err != nil {
+	if err := r.read(send(ctx, conn, s.sql, s.params, s.oids)); err != nil {
 		return nil, err
+	}
+	if s.detail != "" && r.mixed() {
+		if err := r.read(send(ctx, conn, s.detail, s.keyParams, s.keyOIDs)); err != nil {
+			return nil, err
+		}
 	}
 	return r.finish(), nil
+}
+
+// setStatement is a statement that writes rows, and the one that tells more of them.
+type setStatement struct {
+	sql, detail       string
+	params, keyParams [][]byte
+	oids, keyOIDs     []uint32
 }
 
 var binaryFormat = []int16{pgx.BinaryFormatCode}
@@ -91,18 +99,35 @@ type setReader struct {
 	rows           []int
 	out            []written
 	count, created int64
+	refused        int64
 	single         bool // outcomes came row by row
+}
+
+func (r *setReader) read(reader *pgconn.ResultReader, err error) error {
+	if err != nil {
+		return err
+	}
+	for reader.NextRow() {
+		v := reader.Values()
+		r.row(int64(binary.BigEndian.Uint64(v[0])), int64(binary.BigEndian.Uint64(v[1])))
+	}
+	_, err = reader.Close()
+	return err
+}
+
+// mixed tells that the good rows fared differently.
+func (r *setReader) mixed() bool {
+	return r.created > 0 && r.created < r.count || r.count > 0 && r.count+r.refused < int64(len(r.rows))
 }
 
 func (r *setReader) row(n, what int64) {
 	switch {
-	case n == 0:
-		r.count = what
 	case n < 0:
-		r.created = what
+		r.count, r.created = -1-n, what
 	case what > 0:
 		err := r.target.faults[what-1].err
 		r.out[n-1].Record = Record{Failed, &err}
+		r.refused++
 	default:
 		r.single = true
 		r.out[n-1].Outcome = map[int64]RecordOutcome{-1: Created, -2: Updated}[what]

@@ -20,7 +20,8 @@ type batchResult struct {
 	Bad     float64 `json:"bad_percent"`
 	Rate    float64 `json:"rows_per_second"`
 	// Raw is one set-based upsert by pgx of the same number of good records.
-	Raw   float64 `json:"raw_rows_per_second"`
+	Raw float64 `json:"raw_rows_per_second"`
+	// Ratio is the median of the rounds' ratios.
 	Ratio float64 `json:"ratio"`
 	// Missed is as in a transaction's cell.
 	Missed []string `json:"missed,omitempty"`
@@ -137,8 +138,12 @@ func batchCell(ctx context.Context, pool *pgxpool.Pool, n int, bad float64, pass
 		}
 	}
 	ours, raws = ours[2:], raws[2:] // the first ones learn the table and plan the statements
+	ratios := make([]float64, len(ours))
+	for round := range ours {
+		ratios[round] = float64(raws[round]) / float64(ours[round])
+	}
 	cell.Rate, cell.Raw = float64(n)/quartile(ours).Seconds(), float64(n)/quartile(raws).Seconds()
-	cell.Ratio = cell.Rate / cell.Raw
+	cell.Ratio = median(ratios)
 	return cell, nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -113,20 +112,19 @@ func (t *turn) result() result {
 	return r
 }
 
-// ofBestPeer compares a strategy with the peer that it compares worst with.
+// ofBestPeer compares a strategy with the peer of the highest median.
 func ofBestPeer(measured []turn, all []strategy, i int) float64 {
-	worst := math.Inf(1)
+	best := -1
 	for k, peer := range all {
-		if k == i || strings.HasPrefix(peer.name, "pgretry") {
-			continue
+		if !strings.HasPrefix(peer.name, "pgretry") && (best < 0 || median(measured[k].tps) > median(measured[best].tps)) {
+			best = k
 		}
-		ratios := make([]float64, len(measured[k].tps))
-		for round, tps := range measured[k].tps {
-			ratios[round] = ratio(measured[i].tps[round], tps)
-		}
-		worst = min(worst, median(ratios))
 	}
-	return worst
+	ratios := make([]float64, len(measured[best].tps))
+	for round, tps := range measured[best].tps {
+		ratios[round] = ratio(measured[i].tps[round], tps)
+	}
+	return median(ratios)
 }
 
 func median(values []float64) float64 {

@@ -38,8 +38,8 @@ func Using(ctx context.Context, r *pgretry.Runner, db *sql.DB, fn func(ctx conte
 type adapter struct {
 	ctx context.Context // of the call
 	db  *sql.DB
-	fn func(ctx context.Context, tx *sql.Tx) error
-	tx *tx
+	fn  func(ctx context.Context, tx *sql.Tx) error
+	tx  *tx
 }
 
 // Closure is what pgretry tells transactions without a name apart by.
