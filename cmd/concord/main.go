@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -45,7 +47,28 @@ func run(args []string) int {
 		parser.Errorf("%s", err)
 		return 2
 	}
+	if hasPassword(args) {
+		fmt.Fprintln(os.Stderr, "concord: all users of this machine see the password in that address while the command runs;",
+			"concord", args[0], "--help names the variable that hides it")
+	}
 	return fail(command.Run())
+}
+
+// hasPassword tells an argument that is an address with a password.
+func hasPassword(args []string) bool {
+	for _, arg := range args {
+		if name, value, found := strings.Cut(arg, "="); found && strings.HasPrefix(name, "--") {
+			arg = value
+		}
+		u, err := url.Parse(arg)
+		if err != nil || u.User == nil {
+			continue
+		}
+		if _, secret := u.User.Password(); secret {
+			return true
+		}
+	}
+	return false
 }
 
 // fail prints an error as one line and returns the exit code: 1 unless the

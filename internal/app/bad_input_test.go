@@ -103,6 +103,14 @@ func TestAPasswordInAFlagIsRefused(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, stderr, "DATABASE_URL: ", "the variable is no flag")
 	require.NotContains(t, stderr, "hunter2")
+
+	for _, args := range [][]string{{"--database", "postgres://u:hunter2@127.0.0.1:1/x"}, {"--database=postgres://u:hunter2@127.0.0.1:1/x"}} {
+		_, stderr, _ = concordCommand(t, nil, "", append([]string{"doctor"}, args...)...)
+		require.Contains(t, stderr, "see the password")
+		require.NotContains(t, stderr, "hunter2")
+	}
+	_, stderr, _ = concordCommand(t, []string{"CONCORD_DOCTOR_DATABASE=postgres://u:hunter2@127.0.0.1:1/x"}, "", "doctor")
+	require.NotContains(t, stderr, "see the password")
 }
 
 func TestALostPasswordIsReplaced(t *testing.T) {
