@@ -24,11 +24,15 @@
 //   - is quick: a slow one holds a connection and locks, and meets more conflicts;
 //   - returns every error. One that it swallows leaves the transaction aborted; Do then judges by the first error of
 //     the transaction, which it keeps, and not by the 25P02 that follows;
+//   - reads or closes the rows that it asks for, and keeps no tx: after the closure its methods return pgx.ErrTxClosed;
 //   - neither commits nor rolls back: tx.Commit and tx.Rollback return [ErrFinishedByClosure] and do nothing;
 //   - calls no Do on the same database: that returns [ErrNested]. Pass tx to functions that need it.
 //
 // A savepoint (tx.Begin) heals an error that another statement can follow, such as 23505. It does not heal 40001: the
-// snapshot stays, so that the same statement fails again.
+// snapshot stays, so that the same statement fails again. A closure that goes on without it is run again as well, for
+// what that statement should have written would be missing.
+//
+// A closure that panics, or ends its goroutine as a test's FailNow does, is rolled back, and its panic goes on.
 //
 // # What is retried
 //

@@ -11,7 +11,7 @@ import (
 type Observer interface {
 	// AttemptFailed reports an attempt that failed, whether another follows or not.
 	AttemptFailed(ctx context.Context, a Attempt)
-	// Finished reports the end of a call, once per call.
+	// Finished reports the end of a call, once per call; not of one that a panic of the closure ends.
 	Finished(ctx context.Context, o Outcome)
 }
 

@@ -36,7 +36,7 @@ type Policy struct {
 	// MaxAttempts bounds the attempts, the first included; zero means [DefaultMaxAttempts], negative no bound.
 	MaxAttempts int
 	// MaxElapsed bounds the whole call: no attempt begins later; zero means [DefaultMaxElapsed], negative no bound.
-	// The context's deadline holds as well.
+	// The context's deadline holds as well, and it alone bounds the wait for a connection of the pool.
 	MaxElapsed time.Duration
 	// AttemptTimeout ends the context of one attempt; zero means no limit. An attempt that it ends is not retried.
 	AttemptTimeout time.Duration

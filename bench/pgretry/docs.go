@@ -24,6 +24,7 @@ func (r *report) document(file string) error {
 
 func (r *report) markdown() string {
 	var b strings.Builder
+	b.WriteString(r.Machine + ".\n")
 	workload := ""
 	for _, c := range r.Transactions {
 		if c.Workload != workload {
@@ -38,7 +39,7 @@ func (r *report) markdown() string {
 	for _, c := range r.Batches {
 		fmt.Fprintf(&b, "| %s | %d | %.0f %% | %.0f | %.0f | %.2f | %s |\n", c.Pass, c.Records, c.Bad, c.Raw, c.Rate, c.Ratio, verdict(true, c.Missed))
 	}
-	return strings.TrimPrefix(b.String(), "\n")
+	return b.String()
 }
 
 // extra is the column that belongs to one workload alone.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +67,9 @@ func run(ctx context.Context, o options) error {
 		o.url = cluster.URL()
 	}
 	var report report
+	if err := report.describe(ctx, o.url); err != nil {
+		return err
+	}
 	if !o.batch {
 		if err := report.transactions(ctx, o); err != nil {
 			return err
@@ -89,6 +93,8 @@ func run(ctx context.Context, o options) error {
 
 // report is all that was measured.
 type report struct {
+	// Machine is the server's version and what it runs on.
+	Machine      string        `json:"machine"`
 	Transactions []result      `json:"transactions,omitempty"`
 	Batches      []batchResult `json:"batches,omitempty"`
 }
@@ -120,6 +126,22 @@ func (r *report) transactions(ctx context.Context, o options) error {
 			}
 		}
 	}
+	return nil
+}
+
+// describe notes where the run takes place.
+func (r *report) describe(ctx context.Context, url string) error {
+	pool, err := connect(ctx, url, 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	var version, fsync string
+	if err := pool.QueryRow(ctx, `select split_part(version(), ' ', 2), current_setting('fsync')`).Scan(&version, &fsync); err != nil {
+		return err
+	}
+	r.Machine = fmt.Sprintf("PostgreSQL %s, fsync %s, %d cores shared by server and client, %s", version, fsync, runtime.NumCPU(), time.Now().Format(time.DateOnly))
+	fmt.Println(r.Machine)
 	return nil
 }
 
