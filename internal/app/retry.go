@@ -89,6 +89,14 @@ func newRetryObserver(r prometheus.Registerer, log *slog.Logger, attempts int) *
 	return o
 }
 
+// ObserveRetries returns what counts and logs the transactions of a running
+// Concord, for benchmarks that ask what that costs.
+func ObserveRetries(r prometheus.Registerer, log *slog.Logger, attempts int, l *ledger.Ledger) pgretry.Observer {
+	o := newRetryObserver(r, log, attempts)
+	o.ledger = l
+	return o
+}
+
 // begin makes the series that rules ask for: a counter whose first value is 1
 // has no increase.
 func (o *retryObserver) begin() {
