@@ -17,8 +17,8 @@ import (
 	"github.com/concord-home/concord/pgretry/internal/pgtest"
 )
 
-// TestClosure is about closures that do what they should not.
-func TestClosure(t *testing.T) {
+// TestClosureEndsOddly is about closures that do not return as they should, or leave something behind.
+func TestClosureEndsOddly(t *testing.T) {
 	t.Parallel()
 	t.Run("EndsItsGoroutine", func(t *testing.T) {
 		t.Parallel()
@@ -108,6 +108,11 @@ func TestClosure(t *testing.T) {
 		require.ErrorIs(t, err, pgretry.ErrFinishedByClosure)
 		require.Zero(t, pool.Stat().AcquiredConns())
 	})
+}
+
+// TestClosureAndItsErrors is about closures that hide what happened.
+func TestClosureAndItsErrors(t *testing.T) {
+	t.Parallel()
 	t.Run("SwallowsAConflictBehindASavepoint", func(t *testing.T) {
 		t.Parallel()
 		pool, runs := counters(t, 2), 0

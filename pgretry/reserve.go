@@ -2,6 +2,7 @@ package pgretry
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"weak"
 
@@ -36,8 +37,15 @@ func (s *seats) of(pool *pgxpool.Pool, reserve int) chan struct{} {
 		}
 		chairs = make(chan struct{}, max(1, int(pool.Stat().MaxConns())-reserve))
 		s.pools[key] = chairs
+		runtime.AddCleanup(pool, s.forget, key)
 	}
 	return chairs
+}
+
+func (s *seats) forget(key weak.Pointer[pgxpool.Pool]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pools, key)
 }
 
 // seat is [seats.sit] as the policy has it.
