@@ -27,7 +27,6 @@ type flights struct {
 	next   atomic.Uint32
 	shards [16]flightShard
 	patrol patrol
-	stormy atomic.Bool // a deadlock has been met: from then on attempts can be ended
 
 	mu     sync.Mutex
 	storms map[flightLane]*storm
@@ -57,7 +56,7 @@ type storm struct {
 type flight struct {
 	call  *call
 	begun time.Time
-	end   context.CancelCauseFunc // nil for an attempt that began before the first deadlock
+	end   context.CancelCauseFunc // of the very first ones too: those tangle before any deadlock is known
 	watch atomic.Pointer[watch]   // that the patrol has yet to start
 
 	shard      *flightShard
@@ -79,9 +78,7 @@ func (f *flight) lane() flightLane {
 // start registers an attempt. Its context ends with the cause errStorm when the attempt must give way.
 func (fs *flights) start(ctx context.Context, c *call) (context.Context, *flight) {
 	f := &flight{call: c, begun: time.Now(), shard: &fs.shards[fs.next.Add(1)%uint32(len(fs.shards))]}
-	if fs.stormy.Load() {
-		ctx, f.end = context.WithCancelCause(ctx)
-	}
+	ctx, f.end = context.WithCancelCause(ctx)
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
 	if f.next = f.shard.first; f.next != nil {
@@ -93,15 +90,13 @@ func (fs *flights) start(ctx context.Context, c *call) (context.Context, *flight
 
 // finish forgets an attempt; deadlock tells how it ended.
 func (fs *flights) finish(f *flight, deadlock bool) {
-	if f.end != nil {
-		f.end(nil)
-	}
+	f.end(nil)
 	f.shard.remove(f)
-	if deadlock {
-		fs.stormy.Store(true)
-		if lane := f.lane(); fs.rages(lane) {
-			fs.breakUp(lane)
-		}
+	if !deadlock {
+		return
+	}
+	if lane := f.lane(); fs.rages(lane) {
+		fs.breakUp(lane)
 	}
 }
 
@@ -141,7 +136,7 @@ func (fs *flights) rages(lane flightLane) bool {
 // breakUp ends the attempts of a lane that may be tangled.
 func (fs *flights) breakUp(lane flightLane) {
 	fs.each(func(f *flight) {
-		if f.end != nil && time.Since(f.begun) > tangledAfter && f.lane() == lane {
+		if time.Since(f.begun) > tangledAfter && f.lane() == lane {
 			f.end(errStorm)
 		}
 	})
