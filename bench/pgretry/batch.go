@@ -100,6 +100,12 @@ func badShares(n int) []float64 {
 	return []float64{0, 0.01, 0.1}
 }
 
+// A cell ends after cellTime, but not before fewestRounds.
+const (
+	cellTime     = 5 * time.Second
+	fewestRounds = 6
+)
+
 // batchCell measures a batch and raw pgx in turns, so that what disturbs one disturbs the other.
 func batchCell(ctx context.Context, pool *pgxpool.Pool, n int, bad float64, pass string) (batchResult, error) {
 	cell := batchResult{Records: n, Pass: pass, Bad: 100 * bad}
@@ -111,7 +117,11 @@ func batchCell(ctx context.Context, pool *pgxpool.Pool, n int, bad float64, pass
 	}
 	rounds := min(100, max(8, 100_000/n))
 	var ours, raws []time.Duration
+	begin := time.Now()
 	for round := range rounds {
+		if round >= fewestRounds && time.Since(begin) > cellTime {
+			break
+		}
 		if round%8 == 0 {
 			if _, err := pool.Exec(ctx, `vacuum analyze state`); err != nil {
 				return cell, err

@@ -41,7 +41,7 @@ func main() {
 	flag.StringVar(&o.workload, "workload", "", "only workloads whose name contains this")
 	flag.StringVar(&o.strategy, "strategy", "", "only strategies whose name contains this")
 	flag.StringVar(&o.workers, "workers", "", "numbers of workers; by default each workload has its own")
-	flag.StringVar(&o.records, "records", "500,1000,5000,10000,100000", "sizes of a batch")
+	flag.StringVar(&o.records, "records", "500,5000,10000,100000", "sizes of a batch")
 	flag.DurationVar(&o.length, "length", 0, "length of one cell; by default each workload has its own, 2 to 4 s")
 	flag.IntVar(&o.rounds, "rounds", 1, "measure each cell so often, strategies in turn, and report the median")
 	flag.BoolVar(&o.batch, "batch", false, "only the batch upsert")

@@ -33,12 +33,12 @@ type workload struct {
 
 func workloads() []workload {
 	return []workload{
-		hotRows("hot row", 1).with(3*time.Second, 2, 10, 50, 100),
+		hotRows("hot row", 1).with(2*time.Second, 2, 10, 50, 100),
 		hotRows("10 rows", 10).with(2*time.Second, 10, 100),
 		hotRows("500 rows", 500).with(2*time.Second, 10, 100),
-		dashboard().with(3*time.Second, 10, 100),
+		dashboard().with(2500*time.Millisecond, 10, 100),
 		// The first second goes by before the server undoes the first deadlock.
-		deadlock().with(4*time.Second, 10, 50),
+		deadlock().with(4*time.Second, 50),
 		writeSkew().with(2*time.Second, 10, 100),
 	}
 }
