@@ -67,7 +67,8 @@ func TestCrashes(t *testing.T) {
 
 	t.Run("SIGKILLOfConcordUnderLoadLosesNothing", func(t *testing.T) {
 		t.Parallel()
-		c := startBinary(t, simhome.Options{Entities: 200, Rate: 500})
+		c := startBinary(t, simhome.Options{Entities: 200})
+		c.Home.SetRate(500)
 		for range 10 {
 			awaitProgress(t, c)
 			require.NoError(t, c.KillConcord())
@@ -79,7 +80,8 @@ func TestCrashes(t *testing.T) {
 
 	t.Run("SIGKILLOfPostgreSQLUnderLoadLosesNothing", func(t *testing.T) {
 		t.Parallel()
-		c := startBinary(t, simhome.Options{Entities: 200, Rate: 500})
+		c := startBinary(t, simhome.Options{Entities: 200})
+		c.Home.SetRate(500)
 		for range 10 {
 			awaitProgress(t, c)
 			pid, err := c.ServerPID()

@@ -54,7 +54,8 @@ func TestTwoConcordsOnOneDatabase(t *testing.T) {
 
 	t.Run("TheSecondWaitsAndTakesOver", func(t *testing.T) {
 		t.Parallel()
-		c := start(t, onDatabase(pgtest.URL(t), simhome.Options{Rate: 200}))
+		c := start(t, onDatabase(pgtest.URL(t), simhome.Options{}))
+		c.Home.SetRate(200)
 		address, log, stop := besides(t, c)
 		defer stop()
 		require.Equal(t, http.StatusServiceUnavailable, ready(t, address))
@@ -78,8 +79,9 @@ func TestTwoConcordsOnOneDatabase(t *testing.T) {
 		path, err := binary()
 		require.NoError(t, err)
 		c := start(t, trial.Options{
-			Binary: path, Home: simhome.Options{Entities: 200, Rate: 200}, Env: map[string]string{"DATABASE_URL": pgtest.URL(t)},
+			Binary: path, Home: simhome.Options{Entities: 200}, Env: map[string]string{"DATABASE_URL": pgtest.URL(t)},
 		})
+		c.Home.SetRate(200)
 		address, _, stop := besides(t, c)
 		defer stop()
 		require.NoError(t, c.KillConcord())
@@ -92,7 +94,8 @@ func TestTwoConcordsOnOneDatabase(t *testing.T) {
 
 	t.Run("TheFirstTakesItsLeaseAgain", func(t *testing.T) {
 		t.Parallel()
-		c := start(t, onDatabase(pgtest.URL(t), simhome.Options{Rate: 200}))
+		c := start(t, onDatabase(pgtest.URL(t), simhome.Options{}))
+		c.Home.SetRate(200)
 		for range 3 {
 			term := query[int64](t, c, `select term from spool_position`)
 			query[bool](t, c, `select bool_and(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and application_name like 'concord writer %'`)
