@@ -204,8 +204,8 @@ func TestFailuresCountedAreThoseOfTheServersLog(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool {
 		require.NoError(t, c.Areas(true))
-		return sum(t, c, "odoo_ha_serialization_failures_total") >= 30
-	}, 60*time.Second, 50*time.Millisecond)
+		return sum(t, c, "odoo_ha_serialization_failures_total") >= 10
+	}, 3*time.Minute, 50*time.Millisecond)
 	c.Home.SetRate(0)
 	end()
 	require.NoError(t, <-fought)
