@@ -30,9 +30,6 @@ func roleOf(c *pgx.ConnConfig) *roleID {
 	}
 }
 
-// identity tells which database db leads to.
-func identity(db DB) databaseID { return identify(db).databaseID }
-
 // poolIDs spares the copy of a pool's configuration on each call.
 var poolIDs sync.Map // of weak.Pointer[pgxpool.Pool] to *roleID
 
