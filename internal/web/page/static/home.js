@@ -1,7 +1,7 @@
 // The link to Concord: one WebSocket, the states that the screen shows, and the
 // actions that wait for their effect. Nothing here knows about markup.
 import { Connection } from "home-assistant-js-websocket/connection.js";
-import { ERR_CANNOT_CONNECT, ERR_INVALID_AUTH } from "home-assistant-js-websocket/errors.js";
+import { ERR_CANNOT_CONNECT, ERR_CONNECTION_LOST, ERR_INVALID_AUTH } from "home-assistant-js-websocket/errors.js";
 
 /** What came with the page itself: the language's words, and what its first screen shows. */
 export const first = JSON.parse(document.getElementById("first").textContent);
@@ -160,14 +160,28 @@ export async function ask(message) {
 
 /** Subscribes to a command's events, again after each reconnect; returns the way out. */
 export function subscribe(message, onEvent, onError) {
-  let stop = null;
+  let stop = null; // ends the subscription of the present connection
   let stopped = false;
-  whenReady
-    .then(() => link.conn.subscribeMessage((event) => stopped || onEvent(event), withHome(message)))
-    .then((fn) => (stopped ? fn() : (stop = fn)))
-    .catch((error) => onError?.(error));
+  // Not left to the connection: ids begin anew with each socket, and ending a subscription that it has not yet renewed
+  // would end another that has the same id now.
+  const begin = () => {
+    stop = null;
+    link.conn
+      .subscribeMessage((event) => stopped || onEvent(event), withHome(message), { resubscribe: false })
+      .then((fn) => (stopped ? fn() : (stop = fn)))
+      .catch((error) => stopped || error === ERR_CONNECTION_LOST || onError?.(error));
+  };
+  const lost = () => (stop = null);
+  whenReady.then(() => {
+    if (stopped) return;
+    link.conn.addEventListener("ready", begin);
+    link.conn.addEventListener("disconnected", lost);
+    begin();
+  });
   return () => {
     stopped = true;
+    link.conn?.removeEventListener("ready", begin);
+    link.conn?.removeEventListener("disconnected", lost);
     stop?.()?.catch?.(() => {});
   };
 }
