@@ -43,6 +43,8 @@ type homeRunner struct {
 	lease   *postgres.Lease // used by one goroutine at a time
 	backend int32           // of the lease that was held last
 	holder  string          // who was told to have it; "" when nobody was
+	linked  bool            // the link runs, and the spool begins behind what is written
+	trouble string          // why the lease could not be taken the last time
 
 	mu      sync.Mutex
 	owner   *link.Owner
@@ -72,12 +74,12 @@ func (h *homeRunner) set(standby bool) {
 func (h *homeRunner) run(ctx context.Context, upkeep func(context.Context)) {
 	stopLink := func() {}
 	for ctx.Err() == nil {
-		if !h.await(ctx, func() { stopLink(); stopLink = func() {} }) {
+		if !h.await(ctx, func() { stopLink(); stopLink, h.linked = func() {}, false }) {
 			break
 		}
-		if !h.lease.Resumed {
+		if !h.lease.Resumed || !h.linked {
 			stopLink() // what it heard belongs before what others wrote
-			stopLink = h.startLink(ctx)
+			stopLink, h.linked = h.startLink(ctx), true
 		}
 		h.write(ctx, upkeep)
 	}
@@ -101,8 +103,9 @@ func (h *homeRunner) await(ctx context.Context, deposed func()) bool {
 			return false
 		case <-time.After(wait):
 		}
-		if err := h.tryLead(ctx); err != nil && ctx.Err() == nil {
-			h.log.Debug("the lease cannot be asked for", "error", err) // the database's status says why
+		if err := h.tryLead(ctx); err != nil && ctx.Err() == nil && err.Error() != h.trouble {
+			h.trouble = err.Error()
+			h.log.Warn("the lease of the home cannot be taken, writing waits", "error", err)
 		}
 	}
 	return true
@@ -120,7 +123,7 @@ func (h *homeRunner) tryLead(ctx context.Context) error {
 		}
 		return nil
 	}
-	if !lease.Resumed {
+	if !lease.Resumed || !h.linked {
 		if err := h.takeOver(ctx); err != nil {
 			lease.Release()
 			return err
@@ -129,7 +132,7 @@ func (h *homeRunner) tryLead(ctx context.Context) error {
 	if h.holder != "" {
 		h.log.Info("no other Concord writes this home any more, this one does", "before", h.holder)
 	}
-	h.lease, h.backend, h.holder = lease, lease.Backend(), ""
+	h.lease, h.backend, h.holder, h.trouble = lease, lease.Backend(), "", ""
 	h.set(false)
 	return nil
 }
