@@ -166,7 +166,7 @@ func moveRollUpBack(ctx context.Context, tx pgx.Tx, home int64, rows *historyRow
 	if time.Since(oldest) < settled/2 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `update rollup set done = $2 where home_id = $1 and done > $2`, home, oldest)
+	_, err := tx.Exec(ctx, `update rollup set done = least(done, $2) where home_id = $1`, home, oldest)
 	return err
 }
 

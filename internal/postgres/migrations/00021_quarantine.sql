@@ -20,6 +20,8 @@ delete from quarantine where quarantine_id not in (select quarantine_id from kep
 update quarantine set digest = sha256(convert_to(quarantine_id::text, 'UTF8'));
 
 alter table quarantine alter column digest set not null;
+-- An older Concord, which knows no digest, can still write.
+alter table quarantine alter column digest set default sha256(convert_to(gen_random_uuid()::text, 'UTF8'));
 create unique index on quarantine (home_id, digest);
 create index on quarantine (home_id, last_seen);
 drop index quarantine_home_id_seen_at_idx;
