@@ -70,8 +70,14 @@ func (b *Bus) resize(ctx context.Context, info *jetstream.StreamInfo) {
 	used := int64(info.State.Bytes) //nolint:gosec // a size
 	config := info.Config
 	wanted := max(b.maxBytes(used), used)
-	if config.MaxBytes == wanted || b.options.MaxBytes == 0 && config.MaxBytes > 0 && config.MaxBytes < wanted {
-		return // what is smaller than the default was set once
+	if b.options.MaxBytes == 0 {
+		if b.server == nil {
+			return // whoever runs that server has set it
+		}
+		wanted = max(wanted, 2*used) // an outage may go on
+	}
+	if config.MaxBytes == wanted {
+		return
 	}
 	before := config.MaxBytes
 	config.MaxBytes = wanted
