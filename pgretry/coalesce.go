@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,24 +109,40 @@ func (g *Group[T, R]) take() []*item[T, R] {
 // serve writes items and tells those who wait. A closure that ends its goroutine, as a test's FailNow does, ends this
 // one; another then goes on.
 func (g *Group[T, R]) serve(items []*item[T, R]) {
-	ended := true
+	left, alone := items, false // those without an outcome
 	defer func() {
-		for _, it := range items {
-			if ended {
-				it.err = errGoexit
-			}
-			close(it.done)
-		}
-		if ended {
-			go g.run()
+		if len(left) > 0 {
+			g.giveUp(left, alone)
 		}
 	}()
 	if g.write(items) != nil && len(items) > 1 {
-		for i := range items {
-			_ = g.write(items[i : i+1])
+		alone = true
+		for len(left) > 0 {
+			_ = g.write(left[:1])
+			close(left[0].done)
+			left = left[1:]
 		}
 	}
-	ended = false
+	for _, it := range left {
+		close(it.done)
+	}
+	left = nil
+}
+
+// giveUp tells those whose closure ended its goroutine, and lets the others have their turn.
+func (g *Group[T, R]) giveUp(items []*item[T, R], alone bool) {
+	lost := items
+	if alone {
+		lost = items[:1]
+	}
+	for _, it := range lost {
+		it.err = errGoexit
+		close(it.done)
+	}
+	g.mu.Lock()
+	g.waiting = append(slices.Clone(items[len(lost):]), g.waiting...)
+	g.mu.Unlock()
+	go g.run()
 }
 
 var errGoexit = errors.New("coalesce: the closure ended its goroutine")
