@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 
@@ -19,16 +20,27 @@ type allowedHosts struct {
 	names map[string]bool
 }
 
+// private are the suffixes that routers at home give to names, and that nobody
+// can register.
+var private = []string{".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain", ".fritz.box"}
+
 // newAllowedHosts takes the further names; "*" allows all.
 func newAllowedHosts(further []string) allowedHosts {
 	h := allowedHosts{names: map[string]bool{"localhost": true, "": true}} // HTTP/1.0 has no Host
 	if name, err := os.Hostname(); err == nil {
 		name = canonicalHost(name)
 		short, _, _ := strings.Cut(name, ".")
-		h.names[name], h.names[short], h.names[short+".local"] = true, true, true
+		h.names[name], h.names[short] = true, true
+		for _, suffix := range private {
+			h.names[short+suffix] = true
+		}
 	}
 	for _, name := range further {
-		name = canonicalHost(strings.TrimSpace(name))
+		name = strings.TrimSpace(name)
+		if u, err := url.Parse(name); err == nil && u.Host != "" {
+			name = u.Host // a whole address is as good
+		}
+		name = canonicalHost(name)
 		h.any = h.any || name == "*"
 		h.names[name] = true
 	}

@@ -15,8 +15,9 @@ func TestOnlyKnownHosts(t *testing.T) {
 	t.Parallel()
 	machine, err := os.Hostname()
 	require.NoError(t, err)
+	short, _, _ := strings.Cut(machine, ".")
 	b := setup(t, func(_ *bundle, o *web.Options) {
-		o.AllowedHosts, o.MetricsToken = []string{"Home.example.org", "concord"}, "secret"
+		o.AllowedHosts, o.MetricsToken = []string{"https://Home.example.org", "concord"}, "secret"
 	})
 	get := func(path, host, token string) int {
 		req, err := http.NewRequest(http.MethodGet, b.http.URL+path, nil)
@@ -32,7 +33,7 @@ func TestOnlyKnownHosts(t *testing.T) {
 	}
 	for _, host := range []string{
 		"localhost", "LOCALHOST:8069", "concord.localhost", "127.0.0.1:1", "[::1]:8069", "192.0.2.7", machine, strings.ToUpper(machine) + ":8069",
-		"home.example.org", "home.example.org.:443", "concord:8069",
+		"home.example.org", "home.example.org.:443", "concord:8069", short + ".local", short + ".fritz.box:8069",
 	} {
 		require.Equal(t, 200, get("/metrics", host, ""), host)
 	}
