@@ -13,7 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
+	"strings"
 	"time"
 )
 
@@ -168,7 +168,7 @@ func (b *bench) best(times int, input, tool string, bytes int64, name string, ar
 		cmd := exec.Command(name, args...)
 		cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
 		started := time.Now()
-		err := cmd.Run()
+		peak, err := runWatched(cmd)
 		took := time.Since(started).Seconds()
 		if _, ended := err.(*exec.ExitError); err != nil && (!ended || cmd.ProcessState.ExitCode() > 1) {
 			return result{}, fmt.Errorf("run %s: %w", tool, err)
@@ -177,14 +177,51 @@ func (b *bench) best(times int, input, tool string, bytes int64, name string, ar
 		r := result{Input: input, Tool: tool, MB: mb, Seconds: took, Rate: mb / took,
 			CPU: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
 		r.PerCPU = mb / r.CPU
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			r.MemoryMB = float64(usage.Maxrss) / 1024
-		}
+		r.MemoryMB = peak
 		if fastest.Tool == "" || r.Rate > fastest.Rate {
 			fastest = r
 		}
 	}
 	return fastest, nil
+}
+
+// runWatched runs a command and returns the most memory that it had, in MB. The kernel's own account of a child begins with
+// what its parent had, so the child is asked while it runs.
+func runWatched(cmd *exec.Cmd) (peak float64, err error) {
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	ended := make(chan struct{})
+	watched := make(chan float64, 1)
+	go func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		most := 0.0
+		for {
+			most = max(most, residentPeak(cmd.Process.Pid))
+			select {
+			case <-ended:
+				watched <- most
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	err = cmd.Wait()
+	close(ended)
+	return <-watched, err
+}
+
+// residentPeak reads VmHWM of a process, 0 when it is gone or the system does not tell.
+func residentPeak(pid int) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	var kB float64
+	_, _ = fmt.Sscan(after, &kB) // stays 0
+	return kB / 1024
 }
 
 func printTable(results []result) {
