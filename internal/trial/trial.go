@@ -58,8 +58,8 @@ type Trial struct {
 	process *os.Process
 }
 
-// Start runs a home and a Concord, and returns when somebody is signed in and
-// every row equals the home.
+// Start runs a home and a Concord, and returns when somebody is signed in,
+// every row equals the home, and its areas are known.
 func Start(ctx context.Context, o Options) (*Trial, error) {
 	t := &Trial{options: o}
 	var err error
@@ -79,11 +79,28 @@ func Start(ctx context.Context, o Options) (*Trial, error) {
 		return nil, errors.Join(err, t.Stop())
 	}
 	if o.HAURL == "" {
-		if err := t.AwaitEqual(ctx); err != nil {
+		if err := errors.Join(t.AwaitEqual(ctx), t.awaitAreas()); err != nil {
 			return nil, errors.Join(err, t.Stop())
 		}
 	}
 	return t, nil
+}
+
+// awaitAreas waits until the registry is read too: it follows the states.
+func (t *Trial) awaitAreas() error {
+	tick, late := time.NewTicker(20*time.Millisecond), time.After(patience)
+	defer tick.Stop()
+	for {
+		err := t.Areas(false)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return err
+		}
+	}
 }
 
 // HomeOn lets the home answer, at the same address as before.
