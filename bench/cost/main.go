@@ -69,7 +69,7 @@ func run(ctx context.Context, entities, rounds int, length time.Duration) (*repo
 	if err != nil {
 		return nil, err
 	}
-	defer b.close()
+	defer b.Close()
 	r := &report{}
 	turns := []struct {
 		way *way

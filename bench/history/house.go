@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/concord-home/concord"
-	"github.com/concord-home/concord/internal/pgembed"
+	"github.com/concord-home/concord/bench/internal/line"
 	"github.com/concord-home/concord/internal/postgres"
 )
 
@@ -22,58 +21,43 @@ const (
 
 // house is a database with a long past.
 type house struct {
+	*line.Ground
 	entities int
 	now      time.Time // full hour
 	home     int64
 	db       *postgres.DB
 	conn     *pgx.Conn
-	closers  []func()
 	looked   int // entities whose charts were read already
 }
 
-func (h *house) close() {
-	for _, f := range slices.Backward(h.closers) {
-		f()
-	}
-}
-
 func setUp(ctx context.Context, entities int) (*house, error) {
-	h := &house{entities: entities, now: time.Now().UTC().Truncate(time.Hour)}
+	// Loading without a log saves most of its time; reading is the same.
+	ground, err := line.Open(ctx, "history", map[string]string{"wal_level": "minimal", "max_wal_senders": "0"})
+	if err != nil {
+		return nil, err
+	}
+	h := &house{Ground: ground, entities: entities, now: time.Now().UTC().Truncate(time.Hour)}
 	if err := h.open(ctx); err != nil {
-		h.close()
+		h.Close()
 		return nil, err
 	}
 	return h, nil
 }
 
-func (h *house) open(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "concord-bench-history-")
-	if err != nil {
+func (h *house) open(ctx context.Context) (err error) {
+	if h.db, err = postgres.Open(ctx, postgres.Options{URL: h.Server.URL(), HistoryDays: 10}); err != nil {
 		return err
 	}
-	h.closers = append(h.closers, func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL runs as another user
-		return err
-	}
-	// Loading without a log saves most of its time; reading is the same.
-	server, err := pgembed.Start(ctx, pgembed.Options{Dir: dir, Settings: map[string]string{"wal_level": "minimal", "max_wal_senders": "0"}})
-	if err != nil {
-		return err
-	}
-	h.closers = append(h.closers, func() { _ = server.Stop() })
-	if h.db, err = postgres.Open(ctx, postgres.Options{URL: server.URL(), HistoryDays: 10}); err != nil {
-		return err
-	}
-	h.closers = append(h.closers, h.db.Close)
+	h.OnClose(h.db.Close)
 	home, err := h.db.EnsureHome(ctx, "bench", "ws://bench")
 	if err != nil {
 		return err
 	}
 	h.home = home.ID
-	if h.conn, err = pgx.Connect(ctx, server.URL()); err != nil {
+	if h.conn, err = pgx.Connect(ctx, h.Server.URL()); err != nil {
 		return err
 	}
-	h.closers = append(h.closers, func() { h.conn.Close(context.WithoutCancel(ctx)) })
+	h.OnClose(func() { h.conn.Close(context.WithoutCancel(ctx)) })
 	return nil
 }
 

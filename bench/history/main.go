@@ -93,7 +93,7 @@ func run(ctx context.Context, entities int) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer h.close()
+	defer h.Close()
 	r := &report{Entities: entities}
 	begin := time.Now()
 	if err := h.load(ctx, r); err != nil {

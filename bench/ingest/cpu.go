@@ -6,8 +6,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/concord-home/concord/bench/internal/line"
 )
 
 // ticksPerSecond is the unit of processor times in /proc on Linux.
@@ -18,11 +19,7 @@ const ticksPerSecond = 100
 type cpu struct{ own, database time.Duration }
 
 func (s *system) cpu() cpu {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return cpu{}
-	}
-	return cpu{own: time.Duration(u.Utime.Nano() + u.Stime.Nano()), database: groupTime(s.server.PID())}
+	return cpu{own: line.ProcessorTime(), database: groupTime(s.Server.PID())}
 }
 
 // groupTime adds up the times of the processes that a postmaster started, the

@@ -75,7 +75,7 @@ func run(ctx context.Context, entities int, length time.Duration) (*report, erro
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
+	defer s.Close()
 	// These come first: a load leaves work for the disk, which commits then wait for.
 	// The first changes of a day make its partitions. One stall of 300 ms holds 30 of
 	// the 1,000 changes that 10 s at 100/s have, so it alone is their p99.

@@ -23,7 +23,7 @@ type stage struct {
 
 // changes makes n changes of the home's entities, in order of time.
 func (s *system) changes(n int, seq int64) []concord.Record {
-	states := s.home.States()
+	states := s.Home.States()
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	records := make([]concord.Record, n)
 	for i := range records {
@@ -39,7 +39,7 @@ func (s *system) changes(n int, seq int64) []concord.Record {
 
 // stages measures each stage with nothing else running.
 func (s *system) stages(ctx context.Context, length time.Duration) ([]stage, error) {
-	other, err := s.db.EnsureHome(ctx, "stages", "ws://stages")
+	other, err := s.Store.DB.EnsureHome(ctx, "stages", "ws://stages")
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *system) stages(ctx context.Context, length time.Duration) ([]stage, err
 	}
 	var first, last uint64
 	publish, err := rate(length, func(int) error {
-		seq, err := s.bus.Publish(ctx, &concord.Batch{Kind: concord.BatchEvents, HomeID: other.ID, Epoch: 1, Records: s.changes(batch, 0)})
+		seq, err := s.Bus.Publish(ctx, &concord.Batch{Kind: concord.BatchEvents, HomeID: other.ID, Epoch: 1, Records: s.changes(batch, 0)})
 		if first == 0 {
 			first = seq
 		}
@@ -64,7 +64,7 @@ func (s *system) stages(ctx context.Context, length time.Duration) ([]stage, err
 		return nil, err
 	}
 	write, err := rate(length, func(n int) error {
-		_, err := s.db.WriteEvents(ctx, other.ID, s.changes(batch, int64(n*batch)), uint64(n+1)) //nolint:gosec // small
+		_, err := s.Store.DB.WriteEvents(ctx, other.ID, s.changes(batch, int64(n*batch)), uint64(n+1)) //nolint:gosec // small
 		return err
 	})
 	return []stage{{"decode frames", decode}, {"publish, fsync", publish}, {"consume", consume}, {"write rows, fsync", write}}, err
@@ -86,11 +86,11 @@ func rate(length time.Duration, fn func(n int) error) (float64, error) {
 // decode reads events of one change each, in the compressed form.
 func (s *system) decode(length time.Duration) (float64, error) {
 	var frames [][]byte
-	for i, h := range s.home.States() {
+	for i, h := range s.Home.States() {
 		frames = append(frames, fmt.Appendf(nil, `{"c":{%q:{"+":{"s":"%d","lc":%d.25,"c":"01J0000000000000000000000"}}}}`, h.EntityID, i, 1_700_000_000+i))
 	}
 	var table hass.Table
-	for _, h := range s.home.States() {
+	for _, h := range s.Home.States() {
 		table.Put(h)
 	}
 	var event hass.EntitiesEvent
@@ -109,7 +109,7 @@ func (s *system) decode(length time.Duration) (float64, error) {
 
 func (s *system) consume(ctx context.Context, home int64, last uint64) (float64, error) {
 	begin := time.Now()
-	reader, err := s.bus.Consume(ctx, home, 0)
+	reader, err := s.Bus.Consume(ctx, home, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -122,7 +122,7 @@ func (s *system) consume(ctx context.Context, home int64, last uint64) (float64,
 		for _, b := range batches {
 			n += len(b.Records)
 			if b.Seq == last {
-				return float64(n) / time.Since(begin).Seconds(), s.bus.Discard(ctx, home, last)
+				return float64(n) / time.Since(begin).Seconds(), s.Bus.Discard(ctx, home, last)
 			}
 		}
 	}
@@ -131,21 +131,21 @@ func (s *system) consume(ctx context.Context, home int64, last uint64) (float64,
 // raw writes with one connection of plain pgx what the writer writes, with the
 // same statements and batches, all values being in memory.
 func (s *system) raw(ctx context.Context, length time.Duration) (float64, error) {
-	home, err := s.db.EnsureHome(ctx, "raw", "ws://raw")
+	home, err := s.Store.DB.EnsureHome(ctx, "raw", "ws://raw")
 	if err != nil {
 		return 0, err
 	}
-	conn, err := pgx.Connect(ctx, s.server.URL())
+	conn, err := pgx.Connect(ctx, s.Server.URL())
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close(ctx)
 	// Once as the writer does it, so that entities and attributes are there.
 	at := time.Now().UnixMicro()
-	if _, err := s.db.WriteEvents(ctx, home.ID, s.changes(batch, 0), uint64(at)); err != nil { //nolint:gosec // after 1970
+	if _, err := s.Store.DB.WriteEvents(ctx, home.ID, s.changes(batch, 0), uint64(at)); err != nil { //nolint:gosec // after 1970
 		return 0, err
 	}
-	rows := newRows(s.changes(batch, 0), len(s.home.States()))
+	rows := newRows(s.changes(batch, 0), len(s.Home.States()))
 	return rate(length, func(n int) error {
 		rows.next(batch)
 		return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {

@@ -49,9 +49,8 @@ func (s *system) steady(ctx context.Context, rate float64, length time.Duration)
 	if err != nil {
 		return steady{}, err
 	}
-	sent := s.home.Emitted()
-	written := s.store.written.Load()
-	lag := func() int64 { return s.home.Emitted() - sent - (s.store.written.Load() - written) }
+	sent := s.Home.Emitted()
+	lag := s.Lag()
 	watch, end := context.WithCancel(ctx)
 	var thirds [3]mean
 	var sampling sync.WaitGroup
@@ -64,7 +63,7 @@ func (s *system) steady(ctx context.Context, rate float64, length time.Duration)
 	}
 	after, err := s.countHistory(ctx)
 	r := steady{
-		Rate: rate, Seconds: length.Seconds(), Sent: s.home.Emitted() - sent, Stored: after - before,
+		Rate: rate, Seconds: length.Seconds(), Sent: s.Home.Emitted() - sent, Stored: after - before,
 		LagFirst: thirds[0].value(), LagLast: thirds[2].value(), RowP50: l.P50, RowP99: l.P99,
 	}
 	r.Shown, r.ShownP50, r.ShownP99 = screen.summary()
@@ -72,7 +71,7 @@ func (s *system) steady(ctx context.Context, rate float64, length time.Duration)
 }
 
 func (s *system) countHistory(ctx context.Context) (n int64, err error) {
-	return n, s.conn.QueryRow(ctx, `select count(*) from history where home_id = $1`, s.homeID).Scan(&n)
+	return n, s.conn.QueryRow(ctx, `select count(*) from history where home_id = $1`, s.ID).Scan(&n)
 }
 
 type mean struct {
@@ -179,10 +178,10 @@ func (s *system) openScreen(ctx context.Context) (*screen, func(), error) {
 const password = "benchmark"
 
 func (s *system) serve(ctx context.Context) (address string, stop func(), err error) {
-	if _, err := signin.EnsureAdmin(ctx, s.db, password); err != nil {
+	if _, err := signin.EnsureAdmin(ctx, s.Store.DB, password); err != nil {
 		return "", nil, err
 	}
-	w, err := web.New(web.Options{Live: s.model, Link: oneLink{s.owner}, Users: s.db, Sessions: s.db})
+	w, err := web.New(web.Options{Live: s.Model, Link: oneLink{s.Owner}, Users: s.Store.DB, Sessions: s.Store.DB})
 	if err != nil {
 		return "", nil, err
 	}
