@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -100,18 +101,8 @@ func (c *chart) choose(ctx context.Context) error {
 	if c.joint.Before(c.from) {
 		c.joint = c.from
 	}
-	c.source = replaceTable(bucketSource, table) + rawSource
+	c.source = strings.Replace(bucketSource, "%TABLE%", table, 1) + rawSource
 	return nil
-}
-
-func replaceTable(sql, table string) string {
-	const mark = "%TABLE%"
-	for i := range sql {
-		if len(sql)-i >= len(mark) && sql[i:i+len(mark)] == mark {
-			return sql[:i] + table + sql[i+len(mark):]
-		}
-	}
-	return sql
 }
 
 // points sums the rows up by points, and tells whether they are numbers.
