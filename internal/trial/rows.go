@@ -64,21 +64,13 @@ func sameJSON(a, b []byte) bool {
 
 // AwaitEqual returns when every row equals the home, which must stand still.
 func (t *Trial) AwaitEqual(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	return await(ctx, look, func(ctx context.Context) error {
 		wrong, err := t.WrongRows(ctx)
 		if err == nil && wrong == 0 {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("after %v %d rows differ from the home (%v)", patience, wrong, err)
-		case <-tick.C:
-		}
-	}
+		return fmt.Errorf("%d rows differ from the home (%v)", wrong, err)
+	})
 }
 
 // own is a line about a conflict of Concord's, with or without a correlation id.

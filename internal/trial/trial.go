@@ -28,7 +28,10 @@ import (
 // Password is admin's.
 const Password = "trial password"
 
-const patience = 60 * time.Second
+const (
+	patience = 60 * time.Second
+	look     = 20 * time.Millisecond // between two looks at what is waited for
+)
 
 // Options of a trial; the zero value is a still family house.
 type Options struct {
@@ -79,26 +82,31 @@ func Start(ctx context.Context, o Options) (*Trial, error) {
 		return nil, errors.Join(err, t.Stop())
 	}
 	if o.HAURL == "" {
-		if err := errors.Join(t.AwaitEqual(ctx), t.awaitAreas()); err != nil {
+		// The registry follows the states.
+		known := func(context.Context) error { return t.Areas(false) }
+		if err := errors.Join(t.AwaitEqual(ctx), await(ctx, look, known)); err != nil {
 			return nil, errors.Join(err, t.Stop())
 		}
 	}
 	return t, nil
 }
 
-// awaitAreas waits until the registry is read too: it follows the states.
-func (t *Trial) awaitAreas() error {
-	tick, late := time.NewTicker(20*time.Millisecond), time.After(patience)
+// await tries every so often until it goes well, or says what went wrong last
+// when patience or ctx is at its end.
+func await(ctx context.Context, every time.Duration, try func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		err := t.Areas(false)
+		err := try(ctx)
 		if err == nil {
 			return nil
 		}
 		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited up to %v: %w", patience, err)
 		case <-tick.C:
-		case <-late:
-			return err
 		}
 	}
 }
@@ -135,7 +143,7 @@ func (t *Trial) StartConcord(ctx context.Context) error {
 	if t.DB, err = app.DatabaseURL(t.Dir); err != nil {
 		return err
 	}
-	return t.login()
+	return t.login(ctx)
 }
 
 // HomeAddress is where the home is, and its token.
@@ -236,27 +244,17 @@ func (t *Trial) Stop() error {
 	return errors.Join(err, os.RemoveAll(t.Dir))
 }
 
-func (t *Trial) login() error {
+func (t *Trial) login(ctx context.Context) error {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return err
 	}
 	t.HTTP = &http.Client{Jar: jar, Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 200}}
 	// The database may just have been killed, and comes back by itself.
-	tick, late := time.NewTicker(100*time.Millisecond), time.After(time.Minute)
-	defer tick.Stop()
-	for {
+	return await(ctx, 100*time.Millisecond, func(context.Context) error {
 		var session struct{}
-		err := t.Call("/web/session/authenticate", map[string]any{"db": "concord", "login": "admin", "password": Password}, &session)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			return err
-		}
-	}
+		return t.Call("/web/session/authenticate", map[string]any{"db": "concord", "login": "admin", "password": Password}, &session)
+	})
 }
 
 // Call posts params in a JSON-RPC envelope and decodes the result. The error
