@@ -196,8 +196,10 @@ func (r *rows) write(ctx context.Context, tx pgx.Tx, home, seq int64) error {
 		r.contexts[l:], r.epochs[l:], r.seqs[l:]); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, postgres.InsertHistorySQL, home, 0, r.keys, r.times, r.times, r.values, r.hashes, r.clocks,
-		r.states, r.contexts, r.empty, r.empty); err != nil {
+	if _, err := postgres.CopyHistory(ctx, tx, home, 0, &postgres.HistoryColumns{
+		Keys: r.keys, Updated: r.times, Changed: r.times, Values: r.values, Attributes: r.hashes, Clocks: r.clocks,
+		States: r.states, Contexts: r.contexts, Parents: r.empty, Users: r.empty,
+	}); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `update spool_position set seq = $2, updated_at = now() where home_id = $1`, home, seq)

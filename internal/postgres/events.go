@@ -137,6 +137,9 @@ func (w *eventsWrite) write(ctx context.Context, from, to int, final bool) (conc
 		together = w.applyStates
 	}
 	counts, err := w.transact(ctx, from, to, final, together)
+	if isDuplicate(err) { // copied: now each row is looked for
+		counts, err = w.transact(ctx, from, to, final, together)
+	}
 	if refusesData(err) {
 		counts, err = w.transact(ctx, from, to, final, oneByOne(w, together))
 	}
@@ -184,10 +187,12 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 		counts.Failed += len(w.bad)
 		return setPositionAndClock(ctx, tx, w.home, w.seq, at.clock)
 	}, attempts(to-from)...)
-	if err == nil {
-		remember()
+	if err != nil || counts.Skipped { // what is stored, is not known
+		w.past.doubt()
+		return counts, err
 	}
-	return counts, err
+	remember()
+	return counts, nil
 }
 
 // rowsOf returns the history rows of records [from, to).
@@ -213,7 +218,7 @@ func (w *eventsWrite) applyTogether(ctx context.Context, tx pgx.Tx, from, to int
 	if err != nil {
 		return counts, nil, err
 	}
-	stored, remember, err := w.past.insertHistory(ctx, tx, w.home, w.rowsOf(from, to), sourceLive)
+	stored, remember, err := w.past.appendHistory(ctx, tx, w.home, w.rowsOf(from, to))
 	counts.Stored = stored
 	return counts, remember, err
 }
@@ -344,7 +349,7 @@ func (c *columns) append(s *concord.State) {
 }
 
 // UpsertStatesSQL brings rows up to date that are older than what is given.
-// Benchmarks run it by hand, as [InsertHistorySQL].
+// Benchmarks run it by hand, as [CopyHistory].
 const UpsertStatesSQL = `
 	insert into entity_state as s
 	       (home_id, entity_id, state, attributes, last_changed, last_updated, context_id, epoch, seq)

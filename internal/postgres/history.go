@@ -1,14 +1,12 @@
 package postgres
 
 import (
-	"context"
 	"hash/maphash"
 	"math"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/concord-home/concord"
@@ -58,6 +56,7 @@ type pastHome struct {
 	loaded bool
 	keys   map[string]entityNumber
 	known  map[uint64]attributesNumber // by a hash of the raw text
+	newest map[int64]int64             // last_updated in µs of an entity's newest row, by its key
 	filter deadband
 }
 
@@ -70,7 +69,9 @@ type entityNumber struct {
 const maxKnownAttributes = 200_000
 
 func newPastHome() *pastHome {
-	return &pastHome{seed: maphash.MakeSeed(), keys: make(map[string]entityNumber), known: make(map[uint64]attributesNumber)}
+	return &pastHome{
+		seed: maphash.MakeSeed(), keys: make(map[string]entityNumber), known: make(map[uint64]attributesNumber), newest: make(map[int64]int64),
+	}
 }
 
 func (db *DB) past(home int64) *pastHome {
@@ -141,37 +142,4 @@ func Number(state string) (float64, bool) {
 	}
 	v, err := strconv.ParseFloat(state, 64)
 	return v, err == nil && !math.IsInf(v, 0)
-}
-
-// InsertHistorySQL stores changes that are not stored yet. Benchmarks run it by
-// hand, to tell the cost of everything around it.
-const InsertHistorySQL = `
-	insert into history (home_id, entity_key, last_updated, last_changed, value, attributes_id, clock_epoch, source, state,
-	                     context_id, context_parent_id, context_user_id)
-	select $1, h.entity_key, h.last_updated, h.last_changed, h.value, h.attributes_id, h.clock_epoch, $2, h.state,
-	       nullif(h.context_id, ''), nullif(h.parent_id, ''), nullif(h.user_id, '')
-	from unnest($3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::double precision[], $7::bigint[], $8::integer[],
-	            $9::text[], $10::text[], $11::text[], $12::text[])
-	  as h (entity_key, last_updated, last_changed, value, attributes_id, clock_epoch, state, context_id, parent_id, user_id)
-	on conflict do nothing`
-
-// insertHistory stores rows that are not there yet, with the entities and the
-// attributes they refer to, and returns how many were stored. remember must be
-// called after the commit.
-func (p *pastHome) insertHistory(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows, source int16) (stored int, remember func(), err error) {
-	remember = func() {}
-	if len(rows.ids) == 0 {
-		return 0, remember, nil
-	}
-	fresh := p.fresh(rows)
-	if err := fresh.insert(ctx, tx, home); err != nil {
-		return 0, remember, err
-	}
-	if err := moveRollUpBack(ctx, tx, home, rows); err != nil {
-		return 0, remember, err
-	}
-	tag, err := tx.Exec(ctx, InsertHistorySQL,
-		home, source, rows.keys, rows.updated, rows.changed, rows.values, rows.attributes, rows.clocks,
-		rows.states, rows.contexts, rows.parents, rows.users)
-	return int(tag.RowsAffected()), func() { p.remember(fresh) }, err
 }

@@ -136,7 +136,7 @@ func (f *freshRows) insert(ctx context.Context, tx pgx.Tx, home int64) error {
 	return err
 }
 
-func (p *pastHome) remember(f *freshRows) {
+func (p *pastHome) remember(f *freshRows, newest map[int64]int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, h := range f.hashes {
@@ -146,6 +146,9 @@ func (p *pastHome) remember(f *freshRows) {
 		if p.keys[id].key == f.entityKeys[i] {
 			p.keys[id] = entityNumber{key: f.entityKeys[i], stored: true}
 		}
+	}
+	for key, at := range newest {
+		p.newest[key] = max(at, p.newest[key])
 	}
 }
 

@@ -48,6 +48,23 @@ func TestHistory(t *testing.T) {
 		require.Equal(t, 0, b.count(t, `select count(*) from history_other`))
 	})
 
+	t.Run("KeepsAChangeOnceThatAnotherStored", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("sensor.a", "1", 1, 1)}, 100)
+		require.NoError(t, err)
+		_, err = b.conn.Exec(t.Context(), `
+			insert into history (home_id, entity_key, last_updated, last_changed, attributes_id, state)
+			select home_id, entity_key, last_updated + interval '1 us', last_changed, attributes_id, '2' from history`)
+		require.NoError(t, err)
+		counts, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("sensor.a", "2", 2, 2), b.at("sensor.a", "3", 3, 3)}, 101)
+		require.NoError(t, err)
+		require.Equal(t, 1, counts.Stored)
+		require.Zero(t, counts.Failed)
+		require.Equal(t, 3, b.count(t, `select count(*) from history`))
+		require.Equal(t, 0, b.count(t, `select count(*) from quarantine`))
+	})
+
 	t.Run("AnOddClockBlocksNothing", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
