@@ -70,7 +70,7 @@ func (h *house) load(ctx context.Context, r *report) error {
 		}
 	}
 	if err := h.exec(ctx, nil, `
-		set maintenance_work_mem = '1GB';
+		set maintenance_work_mem = '4GB';
 		set session_replication_role = replica`); err != nil {
 		return err
 	}

@@ -63,12 +63,17 @@ const (
 		select last_updated as at, value as min, value as max, value as last, state
 		from history
 		where home_id = $1 and entity_key = any($2) and last_updated >= $5 and last_updated < $4 and last_updated >= $3`
+	// One look for each key: over several PostgreSQL would sort all that came before.
 	carrySource = `
 		union all
 		(select $3, value, value, value, state
-		 from history
-		 where home_id = $1 and entity_key = any($2) and last_updated < $3 and last_updated > $3 - interval '30 days'
-		 order by last_updated desc limit 1)`
+		 from unnest($2::bigint[]) as k
+		 cross join lateral (
+			select value, state, last_updated
+			from history
+			where home_id = $1 and entity_key = k and last_updated < $3 and last_updated > $3 - interval '30 days'
+			order by last_updated desc limit 1) h
+		 order by h.last_updated desc limit 1)`
 	bucketSource = `
 		select bucket as at, min, max, last, last_state as state
 		from %TABLE%
