@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord"
@@ -69,6 +70,39 @@ func TestStatisticsAndCharts(t *testing.T) {
 	require.NotEmpty(t, dropped)
 	require.Zero(t, b.count(t, `select count(*) from history where home_id = $1`, b.home))
 	require.NotZero(t, b.count(t, `select count(*) from statistics_1h where home_id = $1`, b.home))
+}
+
+func TestTimeInStateCountsQuietHoursAndNoGaps(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	begin := time.Now().UTC().Add(-30 * time.Hour).Truncate(time.Hour)
+	var records []concord.Record
+	for i, c := range []struct {
+		state string
+		after time.Duration
+	}{{"on", 30 * time.Minute}, {"off", 5*time.Hour + 15*time.Minute}, {"on", 20 * time.Hour}} {
+		r := b.at("light.l", c.state, 0, int64(i+1))
+		r.State.LastUpdated, r.State.LastChanged = begin.Add(c.after), begin.Add(c.after)
+		records = append(records, r)
+	}
+	_, err := b.db.WriteEvents(t.Context(), b.home, records, 100)
+	require.NoError(t, err)
+	require.NoError(t, b.db.Upkeep(t.Context(), time.Now()))
+	_, err = b.conn.Exec(t.Context(), `insert into gap (home_id, from_time, to_time, reason) values ($1, $2, $3, 'test')`,
+		b.home, begin.Add(22*time.Hour), begin.Add(23*time.Hour))
+	require.NoError(t, err)
+
+	hours := func(from, to time.Duration, step string) (sums []float64) {
+		rows, err := b.conn.Query(t.Context(), `select seconds / 3600 from time_in_state($1, 'light.l', 'on', $2, $3, $4::interval)`,
+			b.home, begin.Add(from), begin.Add(to), step)
+		require.NoError(t, err)
+		sums, err = pgx.CollectRows(rows, pgx.RowTo[float64])
+		require.NoError(t, err)
+		return sums
+	}
+	require.InDeltaSlice(t, []float64{4.75, 0, 3}, hours(0, 24*time.Hour, "8 hours"), 1e-6)
+	require.InDeltaSlice(t, []float64{2}, hours(2*time.Hour, 4*time.Hour, "1 day"), 1e-6, "only quiet hours")
+	require.InDeltaSlice(t, []float64{7.75}, hours(0, 24*time.Hour, "2 days"), 1e-6)
 }
 
 func utc(steps []concord.ChartStep) []concord.ChartStep {

@@ -131,8 +131,8 @@ func rollUpSQL(table, width string) string {
 	), numbers as (
 		select entity_key, bucket, count(*) filter (where change) as count, min(value) as min, max(value) as max,
 		       coalesce(sum(value * seconds) / nullif(sum(seconds) filter (where value is not null), 0), avg(value)) as mean,
-		       (array_agg(value order by at desc) filter (where value is not null))[1] as last,
-		       (array_agg(state order by at desc))[1] as last_state
+		       (array_agg(value order by at desc, change desc) filter (where value is not null))[1] as last,
+		       (array_agg(state order by at desc, change desc))[1] as last_state
 		from pieces
 		group by entity_key, bucket
 		having count(*) filter (where change) > 0
