@@ -44,17 +44,7 @@ func main() {
 	asJSON := flag.Bool("json", false, "print JSON")
 	profile := flag.String("cpuprofile", "", "write a profile of this process to that file")
 	flag.Parse()
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "ingest:", err)
-			os.Exit(1)
-		}
-		defer f.Close()
-		_ = pprof.StartCPUProfile(f) // fails only when one runs already
-		defer pprof.StopCPUProfile()
-	}
-	r, err := run(context.Background(), *entities, *length)
+	r, err := profiled(*profile, func() (*report, error) { return run(context.Background(), *entities, *length) })
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ingest:", err)
 		os.Exit(1)
@@ -66,7 +56,25 @@ func main() {
 	}
 	if !r.good() {
 		fmt.Fprintln(os.Stderr, "ingest: a limit is missed")
+		os.Exit(1)
 	}
+}
+
+// profiled runs measure and writes a profile of it, when a file is named.
+func profiled(file string, measure func() (*report, error)) (*report, error) {
+	if file == "" {
+		return measure()
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	defer pprof.StopCPUProfile()
+	return measure()
 }
 
 func run(ctx context.Context, entities int, length time.Duration) (*report, error) {
