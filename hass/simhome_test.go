@@ -161,6 +161,11 @@ func TestFaults(t *testing.T) {
 		require.True(t, w.home.Remove("switch.desk_plug"))
 		require.Contains(t, <-registry, `"action":"remove"`)
 		w.until(w.equalsHome)
+		require.True(t, w.home.Restore("switch.desk_plug", true))
+		require.False(t, w.home.Restore("switch.desk_plug", true))
+		require.Contains(t, <-registry, `"action":"create"`)
+		w.until(w.equalsHome)
+		require.NotNil(t, w.table.Get("switch.desk_plug"))
 		require.Nil(t, w.table.Get("light.floor_lamp"))
 	})
 	t.Run("Restart", func(t *testing.T) {

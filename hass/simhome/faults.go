@@ -121,11 +121,53 @@ func (h *Home) Remove(entityID string) bool {
 	delete(h.byID, entityID)
 	h.entities = slices.DeleteFunc(h.entities, func(o *entity) bool { return o == e })
 	h.movers = slices.DeleteFunc(h.movers, func(o *entity) bool { return o == e })
+	h.removed[entityID] = removed{entity: e, state: e.state}
 	if e.state != nil {
 		h.replace(e, nil)
 	}
 	if e.entry != nil {
 		h.fire(hass.EventEntityRegistryUpdated, map[string]any{"action": "remove", "entity_id": entityID})
+	}
+	return true
+}
+
+// removed is an entity that is gone, with its last state. The home's history
+// keeps what it did, as Home Assistant's recorder does.
+type removed struct {
+	*entity
+	state *hass.State
+}
+
+// Restore adds an entity that Remove took away, in the state that it had then.
+// With anew it comes as one that was never known: its registry entry has
+// another id. It reports whether that was possible.
+func (h *Home) Restore(entityID string, anew bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	gone, ok := h.removed[entityID]
+	if !ok || h.byID[entityID] != nil {
+		return false
+	}
+	delete(h.removed, entityID)
+	e := gone.entity
+	h.byID[entityID] = e
+	h.entities = append(h.entities, e)
+	if e.mover != nil {
+		h.movers = append(h.movers, e)
+	}
+	if anew && e.entry != nil {
+		entry := *e.entry
+		entry.ID = ulid(h.clock.now(), h.rng)
+		e.entry = &entry
+	}
+	if gone.state != nil {
+		s := *gone.state
+		s.LastChanged = h.clock.now()
+		s.LastUpdated, s.Context = s.LastChanged, hass.Context{ID: ulid(s.LastChanged, h.rng)}
+		h.replace(e, &s)
+	}
+	if e.entry != nil {
+		h.fire(hass.EventEntityRegistryUpdated, map[string]any{"action": "create", "entity_id": entityID})
 	}
 	return true
 }

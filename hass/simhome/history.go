@@ -3,6 +3,7 @@ package simhome
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,13 +63,17 @@ func (h *Home) period(id string, from time.Time, to *time.Time) []*hass.State {
 	defer h.mu.Unlock()
 	e := h.byID[id]
 	if e == nil {
-		return nil
+		if e = h.removed[id].entity; e == nil {
+			return nil
+		}
 	}
 	states := []*hass.State{nil}
 	take := func(s *hass.State) {
 		switch {
 		case !s.LastUpdated.After(from):
-			states[0] = s
+			if states[0] == nil || s.LastUpdated.After(states[0].LastUpdated) {
+				states[0] = s
+			}
 		case to == nil || !s.LastUpdated.After(*to):
 			states = append(states, s)
 		}
@@ -77,6 +82,8 @@ func (h *Home) period(id string, from time.Time, to *time.Time) []*hass.State {
 	for _, s := range e.past {
 		take(s)
 	}
+	// By time, also when the clock was stepped.
+	slices.SortStableFunc(states[1:], func(a, b *hass.State) int { return a.LastUpdated.Compare(b.LastUpdated) })
 	return states
 }
 

@@ -69,6 +69,7 @@ type Home struct {
 	rng      *rand.Rand
 	entities []*entity // in the order in which they were added
 	byID     map[string]*entity
+	removed  map[string]removed
 	movers   []*entity // those that change by themselves
 	next     int       // of movers
 	reg      registry
@@ -100,7 +101,7 @@ func New(o Options) (*Home, error) {
 	h := &Home{
 		opts: o, rate: o.Rate,
 		rng:  rand.New(rand.NewPCG(uint64(o.Seed), 0x686f6d65)),
-		byID: make(map[string]*entity),
+		byID: make(map[string]*entity), removed: make(map[string]removed),
 	}
 	h.reg.byID = make(map[string]*device)
 	h.started = h.clock.now()
