@@ -24,7 +24,40 @@ func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Rec
 	if err := w.past.load(ctx, db, home); err != nil {
 		return concord.EventCounts{}, classify(err)
 	}
+	if err := db.followClock(ctx, home, good); err != nil {
+		return concord.EventCounts{}, err
+	}
 	return w.write(ctx, 0, len(good), true)
+}
+
+// followClock begins an epoch of the home's clock when all states are older
+// than the newest change that was heard: it was set back in between. What the
+// home's history answers and what is heard next are then of one epoch.
+func (db *DB) followClock(ctx context.Context, home int64, states []concord.Record) error {
+	var newest time.Time
+	for _, r := range states {
+		newest = later(newest, r.State.LastUpdated)
+	}
+	if newest.IsZero() {
+		return nil
+	}
+	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
+		if err := db.leads(ctx, tx, home); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			update spool_position
+			set clock_epoch = clock_epoch + 1, clock_time = $2
+			where home_id = $1 and clock_time > $3`, home, newest, newest.Add(clockSlack))
+		return err
+	})
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // OpenConnection implements [concord.Store].
@@ -105,50 +138,85 @@ type away struct {
 	epoch int32
 	from  *time.Time // nil when the home was never heard before; without a change yet, the newest state counts
 	long  time.Duration
+	now   time.Time // Concord's
 }
 
 func awayOf(ctx context.Context, tx pgx.Tx, home int64) (away, error) {
 	var a away
 	var seconds float64
 	rows, err := tx.Query(ctx, `
-		select clock_epoch, coalesce(away_from, (select max(last_updated) from entity_state where home_id = $1)), coalesce(extract(epoch from now() - away_since), 0)::double precision
+		select clock_epoch, coalesce(away_from, (select max(last_updated) from entity_state where home_id = $1)),
+		       coalesce(extract(epoch from now() - away_since), 0)::double precision, now()
 		from spool_position
 		where home_id = $1`, home)
 	if err != nil {
 		return a, err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&a.epoch, &a.from, &seconds}, func() error { return nil })
+	_, err = pgx.ForEachRow(rows, []any{&a.epoch, &a.from, &seconds, &a.now}, func() error { return nil })
 	a.long = time.Duration(seconds * float64(time.Second))
 	return a, err
 }
 
+// until is how late the home's clock may have shown in the time away, had it
+// not been set back.
+func (a away) until() time.Time { return later(a.from.Add(a.long), a.now) }
+
+// question is a time that the home's history is asked for.
+type question struct {
+	id       string
+	key      int64
+	from, to time.Time
+	known    bool // the entity was known before
+	ends     bool // the entity changed a microsecond before to
+}
+
 // ask notes that the home's history is to be asked for what lies between the
-// last change that was heard and the states. When the clock was set back
-// meanwhile, the question begins as much earlier as the time away was long.
+// last change that was heard and the states.
 func (a away) ask(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows, missed []missedState) error {
 	if a.from == nil {
 		return nil
 	}
-	from := a.from.Add(-askMargin)
+	var newest time.Time
 	for _, at := range rows.updated {
-		if at.Before(from) {
-			from = at.Add(-a.long - askMargin)
+		newest = later(newest, at)
+	}
+	// When the states lie behind what the clock must show by now, either little
+	// happened or it was set back meanwhile.
+	behind := newest.Before(a.until().Add(-clockSlack))
+	from := a.from.Add(-askMargin)
+	if back := newest.Add(-a.long - askMargin); behind && back.Before(from) {
+		from = back
+	}
+	var all []question
+	for i, m := range missed {
+		q := question{id: rows.ids[i], key: rows.keys[i], from: from, to: rows.updated[i].Add(historyEnds), known: m.Known || m.Old != nil, ends: true}
+		if at := rows.updated[i]; at.Before(from) {
+			q.from = at.Add(-askMargin)
+		} else if m.Old != nil && m.Old.After(from) && m.Old.Before(q.to) && !behind {
+			q.from = m.Old.Add(historyEnds)
+		}
+		all = append(all, q)
+		if behind && q.to.Before(a.until()) {
+			all = append(all, question{id: q.id, key: q.key, from: q.to, to: a.until(), known: true})
 		}
 	}
+	return noteQuestions(ctx, tx, home, all)
+}
+
+func noteQuestions(ctx context.Context, tx pgx.Tx, home int64, all []question) error {
+	var ids []string
+	var keys []int64
 	var froms, tos []time.Time
-	var known []bool
-	for i, m := range missed {
-		to, begin := rows.updated[i].Add(historyEnds), from
-		if m.Old != nil && m.Old.After(from) && m.Old.Before(to) {
-			begin = m.Old.Add(historyEnds)
-		}
-		froms, tos, known = append(froms, begin), append(tos, to), append(known, m.Known || m.Old != nil)
+	var known, ends []bool
+	for _, q := range all {
+		ids, keys, froms, tos = append(ids, q.id), append(keys, q.key), append(froms, q.from), append(tos, q.to)
+		known, ends = append(known, q.known), append(ends, q.ends)
 	}
 	_, err := tx.Exec(ctx, `
-		insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known)
+		insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known, ends)
 		select $1, g.*
-		from unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::boolean[]) as g`,
-		home, rows.ids, rows.keys, froms, tos, known)
+		from unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::boolean[], $7::boolean[]) as g`,
+		home, ids, keys, froms, tos, known, ends)
 	return err
 }
 
@@ -161,16 +229,13 @@ type goneEntity struct {
 // asked, though most homes forget them.
 func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntity) error {
 	at, err := awayOf(ctx, tx, m.home)
-	if err != nil || at.from == nil {
+	if err != nil || at.from == nil || len(gone) == 0 {
 		return err
 	}
+	var all []question
 	for _, g := range gone {
-		_, err := tx.Exec(ctx, `
-			insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known, ends)
-			select $1, $2, $3, least($4, now()), now(), true, false`, m.home, g.ID, m.past.keyOf(g.ID), g.Updated.Add(historyEnds))
-		if err != nil {
-			return err
-		}
+		from := g.Updated.Add(historyEnds)
+		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: later(from, at.until()), known: true})
 	}
-	return nil
+	return noteQuestions(ctx, tx, m.home, all)
 }

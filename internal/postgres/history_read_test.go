@@ -124,14 +124,15 @@ func TestBackfill(t *testing.T) {
 	require.NoError(t, err)
 	due, err := b.db.FindBackfills(t.Context(), b.home, 10)
 	require.NoError(t, err)
-	require.Len(t, due, 1)
+	require.Len(t, due, 2)
 	require.True(t, due[0].Known)
+	require.False(t, due[1].Ends, "its clock may have been set back")
 
 	answer := []*concord.State{b.at("a.a", "1", 1, 0).State, b.at("a.a", "5", 5, 0).State, now.State}
 	gap := concord.Gap{EntityID: "a.a", From: due[0].From, To: due[0].To, Reason: "test"}
 	result := concord.BackfillResult{Backfill: due[0], States: answer, Gaps: []concord.Gap{gap}}
 	for range 2 {
-		require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{result}))
+		require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{result, {Backfill: due[1]}}))
 	}
 	require.Equal(t, 3, b.count(t, `select count(*) from history`))
 	require.Equal(t, 1, b.count(t, `select count(*) from gap_named where entity_id = 'a.a'`))
