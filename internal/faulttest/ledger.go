@@ -29,6 +29,7 @@ type ledger struct {
 	mu      sync.Mutex
 	list    map[change]bool
 	allowed map[change]bool // states from before the run
+	last    time.Time
 }
 
 func newLedger() *ledger { return &ledger{list: make(map[change]bool), allowed: make(map[change]bool)} }
@@ -40,12 +41,35 @@ func (l *ledger) sent(c simhome.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list[changeOf(c.New)] = true
+	l.last = c.New.LastUpdated
+}
+
+// clock is when the last change was, by the home's clock.
+func (l *ledger) clock() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
 }
 
 func (l *ledger) had(s *hass.State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.allowed[changeOf(s)] = true
+}
+
+// renamed gives what an entity did its new name, as the home's own history does.
+func (l *ledger) renamed(from, to string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, list := range []map[change]bool{l.list, l.allowed} {
+		for c := range list {
+			if c.entity == from {
+				delete(list, c)
+				c.entity = to
+				list[c] = true
+			}
+		}
+	}
 }
 
 func changeOf(s *hass.State) change {
@@ -141,13 +165,20 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 		switch {
 		case n > 1:
 			result.Doubled++
-			result.example("doubled", c)
+			result.example("doubled: " + c.String())
 		case r.ledger.list[c]:
 			result.Stored++
 		case !r.ledger.allowed[c]:
 			result.Invented++
-			result.example("invented", c)
+			result.example("invented: " + c.String())
 		}
+	}
+	for _, g := range gaps {
+		name := "the home"
+		if g.Entity != nil {
+			name = *g.Entity
+		}
+		result.example(fmt.Sprintf("gap: %s from %s to %s: %s", name, text(g.From), text(g.To), g.Reason))
 	}
 	for c := range r.ledger.list {
 		switch {
@@ -156,25 +187,32 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 			result.InGaps++
 		default:
 			result.Lost++
-			result.example("lost", c)
+			result.example("lost: " + c.String())
 		}
 	}
 	return result, nil
 }
 
-func (r *Result) example(what string, c change) {
-	if len(r.Examples) < 10 {
-		r.Examples = append(r.Examples, fmt.Sprintf("%s: %s = %q at %s", what, c.entity, c.state, time.UnixMicro(c.at).UTC().Format(time.RFC3339Nano)))
+func (r *Result) example(what string) {
+	if len(r.Examples) < 30 {
+		r.Examples = append(r.Examples, what)
 	}
 }
+
+func (c change) String() string {
+	return fmt.Sprintf("%s = %q at %s", c.entity, c.state, text(time.UnixMicro(c.at)))
+}
+
+func text(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 type gap struct {
 	Entity   *string
 	From, To time.Time
+	Reason   string
 }
 
 func readGaps(ctx context.Context, conn *pgx.Conn) ([]gap, error) {
-	rows, err := conn.Query(ctx, `select entity_id, from_time, to_time from gap_named`)
+	rows, err := conn.Query(ctx, `select entity_id, from_time, to_time, reason from gap_named`)
 	if err != nil {
 		return nil, err
 	}

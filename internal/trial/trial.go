@@ -41,6 +41,7 @@ type Options struct {
 	Config func(*app.Config) // changes the settings of a Concord in this process
 	// HAURL and HAToken name another home than the simulated one.
 	HAURL, HAToken string
+	Dir            string // Concord's data directory, which stays; "" makes one that Stop removes
 }
 
 // Trial is a running Concord with its home. Stop it.
@@ -69,8 +70,10 @@ func Start(ctx context.Context, o Options) (*Trial, error) {
 	if t.Home, err = simhome.New(o.Home); err != nil {
 		return nil, err
 	}
-	if t.Dir, err = os.MkdirTemp("", "concord-trial-"); err != nil {
-		return nil, err
+	if t.Dir = o.Dir; t.Dir == "" {
+		if t.Dir, err = os.MkdirTemp("", "concord-trial-"); err != nil {
+			return nil, err
+		}
 	}
 	if err := errors.Join(os.Chmod(t.Dir, 0o711), t.HomeOn()); err != nil {
 		return nil, err
@@ -241,6 +244,9 @@ func (t *Trial) Stop() error {
 	t.endHome()
 	t.Home.Close()
 	t.homeEnd.Wait()
+	if t.options.Dir != "" {
+		return err
+	}
 	return errors.Join(err, os.RemoveAll(t.Dir))
 }
 

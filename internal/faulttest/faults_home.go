@@ -1,0 +1,127 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func (r *Run) homeOff(ctx context.Context) error {
+	return r.whileOff(ctx, func() error { return nil })
+}
+
+// stepClock sets the home's clock forward or back by up to two hours.
+func (r *Run) stepClock(ctx context.Context) error {
+	if err := r.caughtUp(ctx); err != nil {
+		return err
+	}
+	r.trial.Home.StepClock(r.step())
+	return pause(ctx, r.moment())
+}
+
+// caughtUp returns when all that the home did until now is heard and written:
+// of a clock that is stepped twice while nobody listens, nobody can know all.
+func (r *Run) caughtUp(ctx context.Context) error {
+	r.names++
+	mark := strconv.Itoa(r.names)
+	r.trial.Home.Set("sensor.mark", mark, nil)
+	return r.direct(ctx, func(conn *pgx.Conn) error {
+		for {
+			var there bool
+			err := conn.QueryRow(ctx, `select exists (select from entity_state where entity_id = 'sensor.mark' and state = $1)`, mark).Scan(&there)
+			if err != nil || there {
+				return err
+			}
+			if err := pause(ctx, 20*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+func (r *Run) step() time.Duration {
+	return time.Duration(r.rng.Int64N(int64(4*time.Hour))) - 2*time.Hour
+}
+
+// whileOff does something to a home that Concord does not hear.
+func (r *Run) whileOff(ctx context.Context, do func() error) error {
+	r.trial.HomeOff()
+	return errors.Join(pause(ctx, r.moment()), do(), pause(ctx, r.moment()), r.trial.HomeOn())
+}
+
+func (r *Run) stepClockOff(ctx context.Context) error {
+	if err := r.caughtUp(ctx); err != nil {
+		return err
+	}
+	return r.whileOff(ctx, func() error { r.trial.Home.StepClock(r.step()); return nil })
+}
+
+// rename gives an entity another name.
+func (r *Run) rename(context.Context) error {
+	r.names++
+	return r.renameOne(r.sensor(), fmt.Sprintf("sensor.renamed_%d", r.names))
+}
+
+func (r *Run) renameOne(from, to string) error {
+	if !r.trial.Home.Rename(from, to) {
+		return fmt.Errorf("%s cannot become %s", from, to)
+	}
+	r.ledger.renamed(from, to)
+	return nil
+}
+
+func (r *Run) renameOff(ctx context.Context) error {
+	return r.whileOff(ctx, func() error { return r.rename(ctx) })
+}
+
+// recreate removes an entity and adds it again, half of the times with another
+// entry in the registry.
+func (r *Run) recreate(ctx context.Context) error {
+	id := r.sensor()
+	if !r.trial.Home.Remove(id) {
+		return fmt.Errorf("%s cannot be removed", id)
+	}
+	err := pause(ctx, r.moment())
+	if !r.trial.Home.Restore(id, r.rng.IntN(2) == 0) {
+		return fmt.Errorf("%s cannot be added again", id)
+	}
+	return err
+}
+
+func (r *Run) recreateOff(ctx context.Context) error {
+	return r.whileOff(ctx, func() error { return r.recreate(ctx) })
+}
+
+// removeOff removes an entity while nobody listens, and adds it again later.
+func (r *Run) removeOff(ctx context.Context) error {
+	id := r.sensor()
+	err := r.whileOff(ctx, func() error {
+		if !r.trial.Home.Remove(id) {
+			return fmt.Errorf("%s cannot be removed", id)
+		}
+		return nil
+	})
+	if err := errors.Join(err, pause(ctx, r.moment())); err != nil {
+		return err
+	}
+	if !r.trial.Home.Restore(id, false) {
+		return fmt.Errorf("%s cannot be added again", id)
+	}
+	return nil
+}
+
+// sensor chooses one.
+func (r *Run) sensor() string {
+	var sensors []string
+	for _, s := range r.trial.Home.States() {
+		if strings.HasPrefix(s.EntityID, "sensor.") {
+			sensors = append(sensors, s.EntityID)
+		}
+	}
+	return sensors[r.rng.IntN(len(sensors))]
+}
