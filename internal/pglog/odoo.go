@@ -42,7 +42,7 @@ var odooLevels = map[string]bool{"DEBUG": true, "INFO": true, "WARNING": true, "
 // place before the logger.
 func parseOdoo(line []byte, o *odooLine) bool {
 	t, at, ok := parseTime(line, 0)
-	if !ok || len(line) < 24 || line[19] != ',' || line[at] != ' ' {
+	if !ok || at >= len(line) || line[19] != ',' || line[at] != ' ' {
 		return false
 	}
 	*o = odooLine{time: t}
