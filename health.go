@@ -6,7 +6,7 @@ import "time"
 type PartStatus struct {
 	Up    bool
 	Since time.Time // of Up
-	Error string    // why it is down, for people: no address, no secret
+	Error string    // why it is down, or soon will be, for people: no address, no secret
 }
 
 // Health tells how the parts are that pages do not depend on but people should

@@ -145,7 +145,7 @@ func (a *App) openSpool(ctx context.Context) error {
 		return fmt.Errorf("NATS_URL: %w", err)
 	}
 	a.onClose(a.bus.Close)
-	a.health = &health{db: a.db, bus: a.bus, server: a.server}
+	a.health = &health{db: a.db, bus: a.bus, server: a.server, log: a.log}
 	a.registerParts()
 	return nil
 }

@@ -31,11 +31,13 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) error {
 	if s.Standby != nil && s.Standby() {
 		status, code = "standby", http.StatusServiceUnavailable
 	}
+	spool := s.spool()
 	return writeJSON(w, code, map[string]any{
-		"status":   status,
-		"database": s.database().Up,
-		"spool":    s.spool().Up,
-		"homes":    map[string]int{"total": len(homes), "connected": connected},
+		"status":        status,
+		"database":      s.database().Up,
+		"spool":         spool.Up,
+		"spool_trouble": spool.Error,
+		"homes":         map[string]int{"total": len(homes), "connected": connected},
 	})
 }
 
