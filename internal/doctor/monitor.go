@@ -85,7 +85,8 @@ func LogViews(source string, show func(*View)) func(*pglog.Result) {
 			v.Retried += in.RetriedOK
 			v.Lost += in.Lost
 			if !in.Orphan && worthTelling(&in) && len(v.Worst) < 5 {
-				v.Worst = append(v.Worst, strings.TrimSpace(fmt.Sprintf("%s %s %s ×%d", in.SQLState, in.Table, in.Endpoint, in.Count)))
+				what := strings.Fields(in.SQLState + " " + in.Table + " " + in.Endpoint)
+				v.Worst = append(v.Worst, fmt.Sprintf("%s ×%d", strings.Join(what, " "), in.Count))
 			}
 		}
 		show(v)
