@@ -67,7 +67,7 @@ func (r *Run) start(ctx context.Context) error {
 	if err = r.disks.make(); err != nil {
 		return err
 	}
-	if r.server, err = pgembed.Start(ctx, pgembed.Options{Dir: r.disks.database.path, Settings: r.settings()}); err != nil {
+	if err = r.startServer(ctx); err != nil {
 		return err
 	}
 	direct, err := url.Parse(r.server.URL())
@@ -95,6 +95,11 @@ func (r *Run) start(ctx context.Context) error {
 	}
 	r.trial.Home.SetRate(r.options.Rate)
 	return nil
+}
+
+func (r *Run) startServer(ctx context.Context) (err error) {
+	r.server, err = pgembed.Start(ctx, pgembed.Options{Dir: r.disks.database.path, Settings: r.settings()})
+	return err
 }
 
 // Close ends everything and removes the data.

@@ -74,3 +74,21 @@ func TestHistoryIsWhatTheHomeSent(t *testing.T) {
 		run(t, faulttest.Options{Binary: path, Seed: 2, Faults: number(t, "CONCORD_FAULTS", 26) / 3, Remembers: 4, Rate: 500})
 	})
 }
+
+// PostgreSQL is away for as many changes as a home of 100 a second makes in an
+// hour, or fewer unless CONCORD_OUTAGE says so. Pages follow all the time.
+func TestAnOutageIsCaughtUpWith(t *testing.T) {
+	r, err := faulttest.Start(t.Context(), faulttest.Options{Binary: concord(t), Log: t.Logf})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	changes := number(t, "CONCORD_OUTAGE", 36_000)
+	o, err := r.Outage(t.Context(), changes)
+	require.NoError(t, err)
+	t.Logf("%d changes heard in %v while PostgreSQL was away, written in %v: %.0f/s, with %d/s live", o.Heard, o.Hearing, o.CatchUp, o.Rate(), faulttest.LiveRate)
+	t.Logf("slowest change to the live model: %v while PostgreSQL was away, %v of %d while the old ones were written", o.Before, o.During, o.Marks)
+	require.True(t, o.Exact(), o.Examples)
+	require.Equal(t, o.Sent, o.Stored)
+	require.GreaterOrEqual(t, o.Sent, changes)
+	require.Zero(t, o.Gaps)
+	require.NotZero(t, o.Marks, "a change reached the live model before the old ones were written")
+}

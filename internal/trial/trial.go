@@ -289,6 +289,22 @@ func (t *Trial) Call(path string, params map[string]any, into any) error {
 	return json.Unmarshal(envelope.Result, into)
 }
 
+// LiveState is the state of an entity in Concord's live model.
+func (t *Trial) LiveState(entityID string) (string, error) {
+	resp, err := t.HTTP.Get(t.URL + "/api/states/" + entityID)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var s struct {
+		State string `json:"state"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return "", fmt.Errorf("state of %s: %s: %w", entityID, resp.Status, err)
+	}
+	return s.State, nil
+}
+
 // Areas asks for the areas; the error says why that is no success.
 func (t *Trial) Areas(sync bool) error {
 	params := map[string]any{}
