@@ -24,16 +24,19 @@ func (r *Run) stepClock(ctx context.Context) error {
 	return pause(ctx, r.moment())
 }
 
+// mark is an entity that changes when it is asked for how far Concord is.
+const mark = "sensor.mark"
+
 // caughtUp returns when all that the home did until now is heard and written:
 // of a clock that is stepped twice while nobody listens, nobody can know all.
 func (r *Run) caughtUp(ctx context.Context) error {
 	r.names++
-	mark := strconv.Itoa(r.names)
-	r.trial.Home.Set("sensor.mark", mark, nil)
+	state := strconv.Itoa(r.names)
+	r.trial.Home.Set(mark, state, nil)
 	return r.direct(ctx, func(conn *pgx.Conn) error {
 		for {
 			var there bool
-			err := conn.QueryRow(ctx, `select exists (select from entity_state where entity_id = 'sensor.mark' and state = $1)`, mark).Scan(&there)
+			err := conn.QueryRow(ctx, `select exists (select from entity_state where entity_id = $1 and state = $2)`, mark, state).Scan(&there)
 			if err != nil || there {
 				return err
 			}
@@ -115,11 +118,11 @@ func (r *Run) removeOff(ctx context.Context) error {
 	return nil
 }
 
-// sensor chooses one.
+// sensor chooses one that is in the registry.
 func (r *Run) sensor() string {
 	var sensors []string
 	for _, s := range r.trial.Home.States() {
-		if strings.HasPrefix(s.EntityID, "sensor.") {
+		if strings.HasPrefix(s.EntityID, "sensor.") && s.EntityID != mark {
 			sensors = append(sensors, s.EntityID)
 		}
 	}

@@ -173,13 +173,6 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 			result.example("invented: " + c.String())
 		}
 	}
-	for _, g := range gaps {
-		name := "the home"
-		if g.Entity != nil {
-			name = *g.Entity
-		}
-		result.example(fmt.Sprintf("gap: %s from %s to %s: %s", name, text(g.From), text(g.To), g.Reason))
-	}
 	for c := range r.ledger.list {
 		switch {
 		case have[c] > 0:
@@ -189,6 +182,13 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 			result.Lost++
 			result.example("lost: " + c.String())
 		}
+	}
+	for _, g := range gaps {
+		name := "the home"
+		if g.Entity != nil {
+			name = *g.Entity
+		}
+		result.example(fmt.Sprintf("gap: %s from %s to %s: %s", name, text(g.From), text(g.To), g.Reason))
 	}
 	return result, nil
 }

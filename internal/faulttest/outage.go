@@ -90,16 +90,16 @@ func (r *Run) catchUp(ctx context.Context, o *Outage, last time.Time) error {
 // with it, for it keeps the order, all that the home did before.
 func (r *Run) awaitLive(ctx context.Context) (time.Duration, error) {
 	r.names++
-	mark := fmt.Sprint(r.names)
+	want := fmt.Sprint(r.names)
 	begin := time.Now()
-	r.trial.Home.Set("sensor.mark", mark, nil)
+	r.trial.Home.Set(mark, want, nil)
 	for {
-		state, err := r.trial.LiveState("sensor.mark")
-		if err == nil && state == mark {
+		state, err := r.trial.LiveState(mark)
+		if err == nil && state == want {
 			return time.Since(begin), nil
 		}
 		if pause(ctx, 5*time.Millisecond) != nil {
-			return 0, fmt.Errorf("the live model does not follow: %q for %q: %w", state, mark, err)
+			return 0, fmt.Errorf("the live model does not follow: %q for %q: %w", state, want, err)
 		}
 	}
 }
