@@ -126,9 +126,9 @@ func (h *House) State(id string) string {
 func (h *House) SetStatus(values map[string]any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for k, v := range values {
-		h.status[k] = v
-	}
+	status := maps.Clone(h.status) // the one before may still be on its way to a page
+	maps.Copy(status, values)
+	h.status = status
 	h.publish("concord/subscribe_status", h.status)
 }
 
