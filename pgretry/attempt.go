@@ -12,8 +12,8 @@ import (
 // attempt runs the closure once, in a transaction of its own. The zero failure means that it committed.
 func (c *call) attempt(ctx context.Context, db DB) failure {
 	c.attempts++
-	flying, flight := c.runner.flights.start(ctx, c)
-	f := c.inFlight(flying, flight, db)
+	flight := c.runner.flights.start(c)
+	f := c.inFlight(ctx, flight, db)
 	if f.Err != nil {
 		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(flight.begun)
 		f.SQLSTATE = sqlstateOf(f.Err)
@@ -28,7 +28,7 @@ func (c *call) attempt(ctx context.Context, db DB) failure {
 func (c *call) inFlight(ctx context.Context, flight *flight, db DB) (f failure) {
 	defer func() { c.runner.flights.finish(flight, sqlstateOf(f.Err) == deadlockDetected) }()
 	f = c.seated(ctx, flight, db)
-	f.gaveWay(ctx)
+	f.gaveWay(flight)
 	return f
 }
 
@@ -43,9 +43,9 @@ func (c *call) seated(ctx context.Context, flight *flight, db DB) failure {
 }
 
 // gaveWay replaces the error of an attempt that was ended to break up a deadlock storm.
-func (f *failure) gaveWay(flying context.Context) {
+func (f *failure) gaveWay(flight *flight) {
 	failed := f.Err != nil || f.returned != nil
-	if failed && f.Stage != StageCommit && context.Cause(flying) == errStorm {
+	if failed && f.Stage != StageCommit && flight.ended.Load() {
 		f.Err, f.returned, f.ended = errStorm, nil, false
 	}
 }
@@ -78,8 +78,10 @@ func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failur
 	keep, conn := false, tx.Conn()
 	rec := &flight.recorder
 	rec.conn, c.rec = conn, rec
+	flight.uses(conn)
 	w := c.watch(ctx, flight, conn)
 	defer func() {
+		flight.uses(nil)
 		f.Blockers = w.stop()
 		if !keep {
 			c.rollback(ctx, tx)
@@ -89,9 +91,13 @@ func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failur
 	flight.tx = recordingTx{Tx: tx, rec: rec}
 	returned := c.fn(&flight.within, &flight.tx)
 	rec.over.Store(true)
+	flight.uses(nil)
 	cause := rec.cause(returned)
 	if cause == nil && returned == nil {
 		cause = ctx.Err()
+	}
+	if cause == nil && flight.ended.Load() {
+		cause = errStorm
 	}
 	keep = cause == nil && returned == nil
 	return failure{Attempt: Attempt{Stage: StageClosure, Err: cause}, returned: returned}

@@ -1,12 +1,13 @@
 package pgretry
 
 import (
-	"context"
 	"errors"
 	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Many transactions that lock the same rows in different orders tangle. The server undoes one knot per
@@ -56,11 +57,14 @@ type storm struct {
 type flight struct {
 	call  *call
 	begun time.Time
-	end   context.CancelCauseFunc // of the very first ones too: those tangle before any deadlock is known
-	watch atomic.Pointer[watch]   // that the patrol has yet to start
+	watch atomic.Pointer[watch] // that the patrol has yet to start
 
 	shard      *flightShard
 	prev, next *flight
+	conn       *pgx.Conn   // while the closure runs; changed under the shard's lock
+	ended      atomic.Bool // to break up a storm
+
+	patrolled watch // what watch points to
 
 	// What the closure gets.
 	within   within
@@ -75,22 +79,36 @@ func (f *flight) lane() flightLane {
 	return flightLane{db: f.call.id.databaseID, fn: reflect.ValueOf(closureOf(f.call.fn, f.call.db)).Pointer()}
 }
 
-// start registers an attempt. Its context ends with the cause errStorm when the attempt must give way.
-func (fs *flights) start(ctx context.Context, c *call) (context.Context, *flight) {
+// start registers an attempt.
+func (fs *flights) start(c *call) *flight {
 	f := &flight{call: c, begun: time.Now(), shard: &fs.shards[fs.next.Add(1)%uint32(len(fs.shards))]}
-	ctx, f.end = context.WithCancelCause(ctx)
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
 	if f.next = f.shard.first; f.next != nil {
 		f.next.prev = f
 	}
 	f.shard.first = f
-	return ctx, f
+	return f
+}
+
+// uses tells on which connection the closure runs, nil when it no longer does: only then may the attempt be ended.
+func (f *flight) uses(conn *pgx.Conn) {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	f.conn = conn
+}
+
+// giveWay ends the attempt by cutting the connection short, as pgx does when a context ends. A context for each attempt,
+// which could do the same, costs more than all else here. The caller holds the shard's lock.
+func (f *flight) giveWay() {
+	if f.conn != nil {
+		f.ended.Store(true)
+		_ = f.conn.PgConn().Conn().SetDeadline(time.Now()) // fails only when the connection is gone
+	}
 }
 
 // finish forgets an attempt; deadlock tells how it ended.
 func (fs *flights) finish(f *flight, deadlock bool) {
-	f.end(nil)
 	f.shard.remove(f)
 	if !deadlock {
 		return
@@ -137,7 +155,7 @@ func (fs *flights) rages(lane flightLane) bool {
 func (fs *flights) breakUp(lane flightLane) {
 	fs.each(func(f *flight) {
 		if time.Since(f.begun) > tangledAfter && f.lane() == lane {
-			f.end(errStorm)
+			f.giveWay()
 		}
 	})
 }

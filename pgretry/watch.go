@@ -35,7 +35,8 @@ func (c *call) watch(ctx context.Context, f *flight, conn *pgx.Conn) *watch {
 	if c.policy.WatchAfter < 0 {
 		return nil
 	}
-	w := &watch{call: c, ctx: ctx, pid: conn.PgConn().PID(), due: time.Now().Add(c.policy.WatchAfter)}
+	w := &f.patrolled
+	w.call, w.ctx, w.pid, w.due = c, ctx, conn.PgConn().PID(), time.Now().Add(c.policy.WatchAfter)
 	f.watch.Store(w)
 	c.runner.flights.expect(w.due)
 	return w
