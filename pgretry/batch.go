@@ -12,7 +12,7 @@ import (
 // Defaults of a [Batch] field that is left zero.
 const (
 	// CopyFrom is the number of records of a chunk from which they travel by COPY into a temporary table.
-	CopyFrom = 10_000
+	CopyFrom = 20_000
 	// MostChunk is the largest chunk.
 	MostChunk = 50_000
 )
