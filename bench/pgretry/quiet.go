@@ -18,7 +18,7 @@ import (
 // same round, and the median of these ratios counts.
 const (
 	turnLength = 200 * time.Millisecond
-	turns      = 12
+	turns      = 30
 )
 
 // sides are the strategies compared: all that run a transaction once, in one round trip for BEGIN and one for COMMIT.

@@ -33,7 +33,7 @@ type workload struct {
 
 func workloads() []workload {
 	return []workload{
-		hotRows("hot row", 1).with(2*time.Second, 2, 10, 50, 100),
+		hotRows("hot row", 1).with(5*time.Second, 2, 10, 50, 100),
 		hotRows("10 rows", 10).with(2*time.Second, 10, 100),
 		hotRows("500 rows", 500).with(2*time.Second, 10, 100),
 		dashboard().with(2500*time.Millisecond, 10, 100),
