@@ -17,9 +17,11 @@ const (
 	// rivalsNeeded conflicts, with nobody else inside this process, within lockFor switch the lock on for lockFor.
 	rivalsNeeded = 2
 	lockFor      = 5 * time.Second
-	// When more than half of lockTrial attempts under the lock met a conflict, the rivals do not take it: off for ignoreFor.
+	// When more than half of lockTrial attempts under the lock met a conflict, the rivals do not take it: off for a while
+	// that doubles from firstIgnore to mostIgnore, for a rival that keeps winning learns of the conflict late.
 	lockTrial    = 32
-	ignoreFor    = 30 * time.Second
+	firstIgnore  = time.Second
+	mostIgnore   = 30 * time.Second
 	unlockWithin = 5 * time.Second
 )
 
@@ -29,6 +31,7 @@ type rivals struct {
 	since                time.Time
 	tried, beaten        int // under the lock
 	lockUntil, idleUntil time.Time
+	ignore               time.Duration // how long the lock was off last
 	told                 bool
 }
 
@@ -62,7 +65,10 @@ func (r *rivals) underLock(met bool) {
 		return
 	}
 	if 2*r.beaten > r.tried {
-		r.lockUntil, r.idleUntil = time.Time{}, time.Now().Add(ignoreFor)
+		r.ignore = min(mostIgnore, max(firstIgnore, 2*r.ignore))
+		r.lockUntil, r.idleUntil = time.Time{}, time.Now().Add(r.ignore)
+	} else {
+		r.ignore = 0
 	}
 	r.tried, r.beaten = 0, 0
 }
