@@ -13,8 +13,12 @@ type Backfill struct {
 	From     time.Time // by the home's clock, as To; what was written before From is known
 	To       time.Time
 	Known    bool // the entity was known before From
-	Ends     bool // the entity changed a microsecond before To: an answer without that change is not complete
-	Attempts int
+	// Heard is the last change that Concord heard before the piece, and Last the
+	// first that it heard after it; nil when there is none. By the home's clock
+	// Last is the earlier one when the clock was set back in between. An answer
+	// without Last is not complete.
+	Heard, Last *time.Time
+	Attempts    int
 }
 
 // BackfillResult is what became of a [Backfill].

@@ -9,11 +9,15 @@ import (
 	"github.com/concord-home/concord"
 )
 
+// askedAs is what the entity of a question is called now: homes know nothing of
+// former names.
+const askedAs = `coalesce((select e.entity_id from history_entity e where e.home_id = b.home_id and e.entity_key = b.entity_key), b.entity_id)`
+
 // FindBackfills implements [concord.BackfillStore].
 func (db *DB) FindBackfills(ctx context.Context, home int64, max int) ([]concord.Backfill, error) {
 	rows, err := db.pool.Query(ctx, `
-		select backfill_id, entity_id, from_time, to_time, known, ends, attempts
-		from backfill
+		select backfill_id, `+askedAs+`, from_time, to_time, known, heard_time, last_time, attempts
+		from backfill b
 		where home_id = $1 and due_at <= now()
 		order by due_at, from_time, backfill_id
 		limit $2`, home, max)
@@ -33,22 +37,19 @@ func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord
 	if err := past.load(ctx, db, home); err != nil {
 		return classify(err)
 	}
-	var records []concord.Record
-	for _, r := range results {
-		for _, s := range r.States {
-			if whyBad(concord.Record{State: s}) == "" {
-				records = append(records, concord.Record{State: s})
-			}
-		}
-	}
-	rows, _ := past.historyOf(records)
+	rows, _ := past.historyOf(answered(results))
 	db.ensurePartitions(ctx, rows.updated)
 	remember := func() {}
-	err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) (err error) {
+	err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
+		open, err := findOpen(ctx, tx, home, results)
+		if err != nil {
+			return err
+		}
+		rows, _ := past.historyOf(answered(open))
 		if remember, err = past.mergeHistory(ctx, tx, home, rows); err != nil {
 			return err
 		}
-		for _, r := range results {
+		for _, r := range open {
 			if err := finishBackfill(ctx, tx, home, past, r); err != nil {
 				return err
 			}
@@ -59,6 +60,42 @@ func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord
 		remember()
 	}
 	return err
+}
+
+func answered(results []concord.BackfillResult) []concord.Record {
+	var records []concord.Record
+	for _, r := range results {
+		for _, s := range r.States {
+			if whyBad(concord.Record{State: s}) == "" {
+				records = append(records, concord.Record{State: s})
+			}
+		}
+	}
+	return records
+}
+
+// findOpen leaves out what another instance has finished, and what was asked of
+// an entity that has another name by now: its question is still to be asked.
+func findOpen(ctx context.Context, tx pgx.Tx, home int64, results []concord.BackfillResult) ([]concord.BackfillResult, error) {
+	ids, names := make([]int64, len(results)), make([]string, len(results))
+	for i, r := range results {
+		ids[i], names[i] = r.ID, r.EntityID
+	}
+	rows, err := tx.Query(ctx, `
+		select (g.i - 1)::integer
+		from unnest($2::bigint[], $3::text[]) with ordinality as g (id, name, i)
+		join backfill b on b.home_id = $1 and b.backfill_id = g.id
+		where `+askedAs+` = g.name
+		order by g.i`, home, ids, names)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	open := make([]concord.BackfillResult, len(found))
+	for i, n := range found {
+		open[i] = results[n]
+	}
+	return open, err
 }
 
 // mergeHistory stores what the home's history has and ours has not, in

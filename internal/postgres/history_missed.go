@@ -167,7 +167,8 @@ type question struct {
 	key      int64
 	from, to time.Time
 	known    bool // the entity was known before
-	ends     bool // the entity changed a microsecond before to
+	heard    *time.Time
+	last     *time.Time
 }
 
 // ask notes that the home's history is to be asked for what lies between the
@@ -189,7 +190,7 @@ func (a away) ask(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows,
 	}
 	var all []question
 	for i, m := range missed {
-		q := question{id: rows.ids[i], key: rows.keys[i], from: from, to: rows.updated[i].Add(historyEnds), known: m.Known || m.Old != nil, ends: true}
+		q := question{id: rows.ids[i], key: rows.keys[i], from: from, to: rows.updated[i].Add(historyEnds), known: m.Known || m.Old != nil, heard: m.Old, last: &rows.updated[i]}
 		if at := rows.updated[i]; at.Before(from) {
 			q.from = at.Add(-askMargin)
 		} else if m.Old != nil && m.Old.After(from) && m.Old.Before(q.to) && !behind {
@@ -197,7 +198,7 @@ func (a away) ask(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows,
 		}
 		all = append(all, q)
 		if behind && q.to.Before(a.until()) {
-			all = append(all, question{id: q.id, key: q.key, from: q.to, to: a.until(), known: true})
+			all = append(all, question{id: q.id, key: q.key, from: q.last.Add(-historyEnds), to: a.until(), known: true, heard: m.Old, last: q.last})
 		}
 	}
 	return noteQuestions(ctx, tx, home, all)
@@ -207,16 +208,17 @@ func noteQuestions(ctx context.Context, tx pgx.Tx, home int64, all []question) e
 	var ids []string
 	var keys []int64
 	var froms, tos []time.Time
-	var known, ends []bool
+	var known []bool
+	var heard, last []*time.Time
 	for _, q := range all {
 		ids, keys, froms, tos = append(ids, q.id), append(keys, q.key), append(froms, q.from), append(tos, q.to)
-		known, ends = append(known, q.known), append(ends, q.ends)
+		known, heard, last = append(known, q.known), append(heard, q.heard), append(last, q.last)
 	}
 	_, err := tx.Exec(ctx, `
-		insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known, ends)
+		insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known, heard_time, last_time)
 		select $1, g.*
-		from unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::boolean[], $7::boolean[]) as g`,
-		home, ids, keys, froms, tos, known, ends)
+		from unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::boolean[], $7::timestamptz[], $8::timestamptz[]) as g`,
+		home, ids, keys, froms, tos, known, heard, last)
 	return err
 }
 

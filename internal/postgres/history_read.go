@@ -164,7 +164,7 @@ func (c *chart) gaps(ctx context.Context, entityID string, numeric bool) ([]conc
 		      where home_id = $1 and (entity_key = any($2) or entity_key is null) and to_time > $3 and from_time < $4
 		      union all
 		      select from_time, to_time, 'being asked of the home' from backfill
-		      where home_id = $1 and entity_id = $5 and to_time > $3 and from_time < $4) g
+		      where home_id = $1 and entity_key = any($2) and to_time > $3 and from_time < $4) g
 		order by 2`, c.home, c.keys, c.from, c.to, entityID)
 	if err != nil {
 		return nil, err

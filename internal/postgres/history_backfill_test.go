@@ -1,0 +1,61 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord"
+)
+
+// syncEntity has the registry call one entity id.
+func (b *bundle) syncEntity(t *testing.T, id string, seq int64) {
+	t.Helper()
+	state := b.at(id, "0", 20+seq, seq)
+	state.State.Position.Epoch = 102
+	_, err := b.db.SyncStage(t.Context(), concord.StageEntities, &concord.Snapshot{
+		HomeID: b.home, Position: state.State.Position, Endpoint: "background_sync",
+		Registry: &concord.RegistryParts{Entities: []concord.Entity{{EntityID: id, RegistryID: "r1"}}},
+		States:   []concord.Record{state},
+	})
+	require.NoError(t, err)
+}
+
+// missed has a.old heard, then a connection that begins with another state of it.
+func (b *bundle) missed(t *testing.T) {
+	t.Helper()
+	_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("a.old", "1", 1, 1)}, 100)
+	require.NoError(t, err)
+	b.syncEntity(t, "a.old", 2)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
+	now := b.at("a.old", "9", 90, 1)
+	now.State.Position.Epoch = 103
+	_, err = b.db.WriteStates(t.Context(), b.home, []concord.Record{now}, 104)
+	require.NoError(t, err)
+}
+
+func TestBackfillFollowsARename(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.missed(t)
+	before, err := b.db.FindBackfills(t.Context(), b.home, 1)
+	require.NoError(t, err)
+	require.Equal(t, "a.old", before[0].EntityID)
+	_, err = b.conn.Exec(t.Context(), `delete from backfill where backfill_id <> $1`, before[0].ID)
+	require.NoError(t, err)
+
+	b.syncEntity(t, "a.new", 3)
+	after, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+	require.Equal(t, "a.new", after[0].EntityID, "the home knows no other name")
+
+	late := concord.BackfillResult{Backfill: before[0], Gaps: []concord.Gap{{EntityID: "a.old", From: before[0].From, To: before[0].To, Reason: "nobody is called that"}}}
+	require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{late}))
+	require.Zero(t, b.count(t, `select count(*) from gap`), "asked by a name that is no more")
+
+	answer := concord.BackfillResult{Backfill: after[0], States: []*concord.State{b.at("a.new", "5", 50, 0).State}}
+	require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{answer}))
+	require.Zero(t, b.count(t, `select count(*) from backfill where backfill_id = $1`, after[0].ID))
+	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '5'`))
+	require.Zero(t, b.count(t, `select count(*) from state_history_named where entity_id = 'a.old'`))
+}
