@@ -41,8 +41,10 @@ type BackfillStore interface {
 	// FindBackfills returns at most max pieces that are due, the oldest first.
 	FindBackfills(ctx context.Context, home int64, max int) ([]Backfill, error)
 	// FinishBackfills stores the answers, each change once, and the gaps, in one
-	// transaction with what remains to be asked.
-	FinishBackfills(ctx context.Context, home int64, results []BackfillResult) error
+	// transaction with what remains to be asked. A deadband holds back what lies
+	// between the changes of an answer, never its last. The counts are of Stored
+	// and Held.
+	FinishBackfills(ctx context.Context, home int64, results []BackfillResult) (EventCounts, error)
 }
 
 // ChartPoint is all numbers of a moment of a chart.

@@ -87,15 +87,16 @@ func (b *Backfiller) step(ctx context.Context) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := b.Store.FinishBackfills(ctx, b.Home, results); err != nil {
+		counts, err := b.Store.FinishBackfills(ctx, b.Home, results)
+		if err != nil {
 			return 0, err
 		}
-		b.count(results)
+		b.count(results, counts.Held)
 	}
 	return len(due), nil
 }
 
-func (b *Backfiller) count(results []concord.BackfillResult) {
+func (b *Backfiller) count(results []concord.BackfillResult, held int) {
 	states, gaps := 0, 0
 	for _, r := range results {
 		states += len(r.States)
@@ -105,6 +106,7 @@ func (b *Backfiller) count(results []concord.BackfillResult) {
 		}
 	}
 	b.Metrics.backfilled.Add(float64(states))
+	b.Metrics.held.Add(float64(held))
 	b.Metrics.gaps.Add(float64(gaps))
 }
 

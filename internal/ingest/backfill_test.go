@@ -27,12 +27,12 @@ func (q *questions) FindBackfills(context.Context, int64, int) ([]concord.Backfi
 	return []concord.Backfill{q.due}, nil
 }
 
-func (q *questions) FinishBackfills(ctx context.Context, _ int64, results []concord.BackfillResult) error {
+func (q *questions) FinishBackfills(ctx context.Context, _ int64, results []concord.BackfillResult) (concord.EventCounts, error) {
 	select {
 	case q.finished <- results[0]:
-		return nil
+		return concord.EventCounts{}, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return concord.EventCounts{}, ctx.Err()
 	}
 }
 

@@ -15,6 +15,7 @@ type Metrics struct {
 	syncs       *prometheus.CounterVec // cause
 	retries     prometheus.Counter
 	backfilled  prometheus.Counter
+	held        prometheus.Counter
 	gaps        prometheus.Counter
 	batch       prometheus.Histogram
 	seconds     prometheus.Histogram
@@ -40,6 +41,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		backfilled: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "concord_backfill_records_total", Help: "State changes that the homes' own history had, those known already included.",
 		}),
+		held: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "concord_backfill_held_total", Help: "Of those, kept out of the history by a deadband.",
+		}),
 		gaps: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "concord_gaps_total", Help: "Times of which neither Concord nor the home knows what happened.",
 		}),
@@ -58,7 +62,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.records, m.stages, m.syncs, m.retries, m.backfilled, m.gaps, m.batch, m.seconds, m.lag, m.syncSeconds)
+		r.MustRegister(m.records, m.stages, m.syncs, m.retries, m.backfilled, m.held, m.gaps, m.batch, m.seconds, m.lag, m.syncSeconds)
 	}
 	return m
 }

@@ -32,10 +32,11 @@ func (db *DB) FindBackfills(ctx context.Context, home int64, max int) ([]concord
 }
 
 // FinishBackfills implements [concord.BackfillStore].
-func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord.BackfillResult) error {
+func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord.BackfillResult) (concord.EventCounts, error) {
+	var counts concord.EventCounts
 	past := db.past(home)
 	if err := past.load(ctx, db, home); err != nil {
-		return classify(err)
+		return counts, classify(err)
 	}
 	rows, _ := past.historyOf(answered(results))
 	db.ensurePartitions(ctx, rows.updated)
@@ -46,7 +47,7 @@ func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord
 			return err
 		}
 		rows, _ := past.historyOf(answered(open))
-		if remember, err = past.mergeHistory(ctx, tx, home, rows); err != nil {
+		if counts, remember, err = past.mergeHistory(ctx, tx, home, rows); err != nil {
 			return err
 		}
 		for _, r := range open {
@@ -59,7 +60,7 @@ func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord
 	if err == nil {
 		remember()
 	}
-	return err
+	return counts, err
 }
 
 func answered(results []concord.BackfillResult) []concord.Record {
@@ -100,22 +101,25 @@ func findOpen(ctx context.Context, tx pgx.Tx, home int64, results []concord.Back
 
 // mergeHistory stores what the home's history has and ours has not, in
 // whatever epoch of the clock and under whatever number of the entity.
-func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) (remember func(), err error) {
+func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) (counts concord.EventCounts, remember func(), err error) {
 	missing, err := findMissing(ctx, tx, home, rows)
 	if err != nil || len(missing) == 0 {
-		return func() {}, err
+		return counts, func() {}, err
 	}
 	at, err := awayOf(ctx, tx, home)
 	if err != nil {
-		return nil, err
+		return counts, nil, err
 	}
+	all := len(missing)
+	missing = p.siftMissing(rows, missing)
+	counts.Held = all - len(missing)
 	fresh := &historyRows{}
 	for _, i := range missing {
 		rows.clocks[i] = at.epoch
 		fresh.take(rows, i)
 	}
-	_, remember, err = p.insertHistory(ctx, tx, home, fresh, sourceBackfill)
-	return remember, err
+	counts.Stored, remember, err = p.insertHistory(ctx, tx, home, fresh, sourceBackfill)
+	return counts, remember, err
 }
 
 // findMissing looks each row up by its key. Joining whole partitions, as the

@@ -50,11 +50,14 @@ func TestBackfillFollowsARename(t *testing.T) {
 	require.Equal(t, "a.new", after[0].EntityID, "the home knows no other name")
 
 	late := concord.BackfillResult{Backfill: before[0], Gaps: []concord.Gap{{EntityID: "a.old", From: before[0].From, To: before[0].To, Reason: "nobody is called that"}}}
-	require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{late}))
+	_, err = b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{late})
+	require.NoError(t, err)
 	require.Zero(t, b.count(t, `select count(*) from gap`), "asked by a name that is no more")
 
 	answer := concord.BackfillResult{Backfill: after[0], States: []*concord.State{b.at("a.new", "5", 50, 0).State}}
-	require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{answer}))
+	counts, err := b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{answer})
+	require.NoError(t, err)
+	require.Equal(t, 1, counts.Stored)
 	require.Zero(t, b.count(t, `select count(*) from backfill where backfill_id = $1`, after[0].ID))
 	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '5'`))
 	require.Zero(t, b.count(t, `select count(*) from state_history_named where entity_id = 'a.old'`))

@@ -91,6 +91,41 @@ func (d *deadband) holds(changed map[string]storedValue, s *concord.State, value
 	return false
 }
 
+// siftMissing takes out of missing, which are places in rows, what is to be held
+// back. Rows are answers of the home, each one entity's in the order of time; the
+// last of an answer is never held back.
+func (p *pastHome) siftMissing(rows *historyRows, missing []int) []int {
+	if len(p.filter.rules) == 0 {
+		return missing
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	absent := make(map[int]bool, len(missing))
+	for _, i := range missing {
+		absent[i] = true
+	}
+	begins := func(i int) bool {
+		return i == 0 || i == len(rows.ids) || rows.ids[i] != rows.ids[i-1] || rows.updated[i].Before(rows.updated[i-1])
+	}
+	var kept []int
+	var last storedValue
+	for i, id := range rows.ids {
+		if begins(i) {
+			last = storedValue{}
+		}
+		value, number, at := rows.values[i].Float64, rows.values[i].Valid, rows.updated[i]
+		if absent[i] {
+			rule := p.filter.rule(id)
+			if rule != nil && !begins(i+1) && last.number && number && !rule.Keeps(last.value, last.at, value, at) {
+				continue
+			}
+			kept = append(kept, i)
+		}
+		last = storedValue{value: value, number: number, at: at}
+	}
+	return kept
+}
+
 // loadDeadband reads what was stored last, and what was held back when Concord
 // stopped: a state whose change is not in history.
 func (db *DB) loadDeadband(ctx context.Context, home int64) (deadband, error) {

@@ -12,12 +12,13 @@ import (
 	"github.com/concord-home/concord/internal/postgres"
 )
 
-func TestDeadband(t *testing.T) {
-	t.Parallel()
-	rule, err := concord.ParseDeadbandRule("sensor.*_power: absolute=5")
+// deadbands returns what opens one database, again and again, with a rule.
+func deadbands(t *testing.T, text string) func() *bundle {
+	t.Helper()
+	rule, err := concord.ParseDeadbandRule(text)
 	require.NoError(t, err)
 	url := pgtest.URL(t)
-	open := func() *bundle {
+	return func() *bundle {
 		db, err := postgres.Open(t.Context(), postgres.Options{URL: url, Deadband: []concord.DeadbandRule{rule}})
 		require.NoError(t, err)
 		t.Cleanup(db.Close)
@@ -28,6 +29,11 @@ func TestDeadband(t *testing.T) {
 		t.Cleanup(func() { conn.Close(t.Context()) })
 		return &bundle{db: db, conn: conn, home: home.ID}
 	}
+}
+
+func TestDeadband(t *testing.T) {
+	t.Parallel()
+	open := deadbands(t, "sensor.*_power: absolute=5")
 	b := open()
 	var records []concord.Record
 	for i, state := range []string{"100", "102", "104", "106", "unavailable", "106", "107", "101", "103"} {
@@ -49,6 +55,51 @@ func TestDeadband(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.Equal(t, 1, b.count(t, `select count(*) from history where state = '103'`), "the last value arrives")
+}
+
+func TestDeadbandOfABackfill(t *testing.T) {
+	t.Parallel()
+	b := deadbands(t, "sensor.*_power: absolute=5")()
+	heard := []concord.Record{b.at("sensor.a_power", "100", 0, 1), b.at("sensor.a_power", "102", 1, 2), b.at("sensor.b", "1", 0, 3)}
+	counts, err := b.db.WriteEvents(t.Context(), b.home, heard, 100)
+	require.NoError(t, err)
+	require.Equal(t, 1, counts.Held)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+	now := []concord.Record{b.at("sensor.a_power", "110", 9, 1), b.at("sensor.b", "9", 9, 2)}
+	for _, r := range now {
+		r.State.Position.Epoch = 101
+	}
+	_, err = b.db.WriteStates(t.Context(), b.home, now, 102)
+	require.NoError(t, err)
+	due, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+
+	answer := func(id string, states ...string) concord.BackfillResult {
+		var r concord.BackfillResult
+		for _, d := range due {
+			if d.EntityID == id && d.Last.Before(d.To) && r.ID == 0 {
+				r.Backfill = d
+			}
+		}
+		for i, s := range states {
+			r.States = append(r.States, b.at(id, s, int64(i), 0).State)
+		}
+		return r
+	}
+	counts, err = b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{
+		answer("sensor.a_power", "100", "102", "104", "106", "108", "unavailable", "107", "108", "109", "110", "111", "112"),
+		answer("sensor.b", "1", "2", "3"),
+	})
+	require.NoError(t, err)
+	require.Equal(t, 6, counts.Held, "102, 104, twice 108, 109 and 111")
+	states := func(id string) (all string) {
+		t.Helper()
+		require.NoError(t, b.conn.QueryRow(t.Context(), `
+			select string_agg(state, ' ' order by last_updated) from state_history_named where entity_id = $1`, id).Scan(&all))
+		return all
+	}
+	require.Equal(t, "100 106 unavailable 107 110 112", states("sensor.a_power"))
+	require.Equal(t, "1 2 3 9", states("sensor.b"))
 }
 
 func TestDeadbandRules(t *testing.T) {

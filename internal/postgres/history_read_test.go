@@ -134,7 +134,8 @@ func TestBackfill(t *testing.T) {
 	gap := concord.Gap{EntityID: "a.a", From: due[0].From, To: due[0].To, Reason: "test"}
 	result := concord.BackfillResult{Backfill: due[0], States: answer, Gaps: []concord.Gap{gap}}
 	for range 2 {
-		require.NoError(t, b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{result, {Backfill: due[1]}}))
+		_, err = b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{result, {Backfill: due[1]}})
+		require.NoError(t, err)
 	}
 	require.Equal(t, 3, b.count(t, `select count(*) from history`))
 	require.Equal(t, 1, b.count(t, `select count(*) from gap_named where entity_id = 'a.a'`))
