@@ -79,10 +79,7 @@ func (b *Backfiller) step(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	slices.SortStableFunc(due, func(a, b concord.Backfill) int {
-		return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.EntityID, b.EntityID))
-	})
-	for part := range slices.Chunk(due, backfillEntities) {
+	for _, part := range askTogether(due) {
 		results, err := b.ask(ctx, part)
 		if err != nil {
 			return 0, err
@@ -94,6 +91,39 @@ func (b *Backfiller) step(ctx context.Context) (int, error) {
 		b.count(results, counts.Held)
 	}
 	return len(due), nil
+}
+
+// askTogether parts what is due into questions to the home: times that overlap
+// are asked once, for backfillEntities at most.
+func askTogether(due []concord.Backfill) (parts [][]concord.Backfill) {
+	slices.SortStableFunc(due, func(a, b concord.Backfill) int { return a.From.Compare(b.From) })
+	begin := 0
+	var to time.Time
+	for i, p := range due {
+		if i > begin && p.From.After(to) {
+			parts = append(parts, partEntities(due[begin:i])...)
+			begin = i
+		}
+		to = later(to, p.To)
+	}
+	return append(parts, partEntities(due[begin:])...)
+}
+
+func partEntities(due []concord.Backfill) (parts [][]concord.Backfill) {
+	slices.SortStableFunc(due, func(a, b concord.Backfill) int { return cmp.Compare(a.EntityID, b.EntityID) })
+	begin, entities := 0, 0
+	for i := range due {
+		if i > 0 && due[i].EntityID == due[i-1].EntityID {
+			continue
+		}
+		if entities++; entities > backfillEntities {
+			parts, begin, entities = append(parts, due[begin:i]), i, 1
+		}
+	}
+	if begin < len(due) {
+		parts = append(parts, due[begin:])
+	}
+	return parts
 }
 
 func (b *Backfiller) count(results []concord.BackfillResult, held int) {
@@ -115,6 +145,9 @@ func (b *Backfiller) ask(ctx context.Context, part []concord.Backfill) ([]concor
 	from, to := part[0].From, part[0].To
 	var ids []string
 	for _, p := range part {
+		if p.From.Before(from) {
+			from = p.From
+		}
 		to = later(to, p.To)
 		if !slices.Contains(ids, p.EntityID) {
 			ids = append(ids, p.EntityID)

@@ -116,3 +116,27 @@ func finish(t *testing.T, due concord.Backfill, answer string) concord.BackfillR
 	defer func() { cancel(); <-done }()
 	return <-q.finished
 }
+
+func TestBackfillerAsksOnceForWhatOverlaps(t *testing.T) {
+	t.Parallel()
+	piece := func(id string, from, to int) concord.Backfill {
+		return concord.Backfill{EntityID: id, From: *second(from), To: *second(to)}
+	}
+	due := []concord.Backfill{piece("a.a", 500, 900), piece("a.b", 100, 200), piece("a.a", 150, 250), piece("a.b", 800, 950), piece("a.b", 501, 502)}
+	for n := range 25 {
+		due = append(due, piece(fmt.Sprintf("b.%02d", n), 2000, 2001))
+	}
+	var asked []string
+	for _, part := range ingest.AskTogether(due) {
+		text := ""
+		for _, p := range part {
+			text += fmt.Sprintf(" %s[%d,%d]", p.EntityID, p.From.Unix(), p.To.Unix())
+		}
+		asked = append(asked, text)
+	}
+	require.Len(t, asked, 4)
+	require.Equal(t, " a.a[150,250] a.b[100,200]", asked[0])
+	require.Equal(t, " a.a[500,900] a.b[501,502] a.b[800,950]", asked[1])
+	require.Len(t, strings.Fields(asked[2]), 20)
+	require.Len(t, strings.Fields(asked[3]), 5)
+}

@@ -63,10 +63,21 @@ func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord
 	return counts, err
 }
 
+// answered are the states of all answers, each once.
 func answered(results []concord.BackfillResult) []concord.Record {
+	type change struct {
+		entity string
+		at     int64
+	}
 	var records []concord.Record
+	seen := make(map[change]bool)
 	for _, r := range results {
 		for _, s := range r.States {
+			c := change{s.EntityID, s.LastUpdated.UnixMicro()}
+			if seen[c] {
+				continue
+			}
+			seen[c] = true
 			if whyBad(concord.Record{State: s}) == "" {
 				records = append(records, concord.Record{State: s})
 			}

@@ -1,0 +1,4 @@
+package ingest
+
+// AskTogether lets tests see which questions are put at once.
+var AskTogether = askTogether
