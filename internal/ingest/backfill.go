@@ -250,8 +250,7 @@ type answer struct {
 }
 
 func read(p concord.Backfill, states []hass.State) answer {
-	// An answer without anything may be that of a home which has renamed the entity.
-	a := answer{newest: p.From, ends: p.Last == nil && len(states) > 0}
+	a := answer{newest: p.From, ends: p.Last == nil}
 	heard := false
 	for i := range states {
 		s := &states[i]

@@ -27,6 +27,8 @@ func (b *bundle) missed(t *testing.T) {
 	_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("a.old", "1", 1, 1)}, 100)
 	require.NoError(t, err)
 	b.syncEntity(t, "a.old", 2)
+	_, err = b.conn.Exec(t.Context(), `delete from backfill`)
+	require.NoError(t, err)
 	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
 	now := b.at("a.old", "9", 90, 1)
 	now.State.Position.Epoch = 103
@@ -38,13 +40,17 @@ func TestBackfillFollowsARename(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.missed(t)
+	early, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+	require.Empty(t, early, "it may have been renamed unheard")
+	b.syncEntity(t, "a.old", 3)
 	before, err := b.db.FindBackfills(t.Context(), b.home, 1)
 	require.NoError(t, err)
 	require.Equal(t, "a.old", before[0].EntityID)
 	_, err = b.conn.Exec(t.Context(), `delete from backfill where backfill_id <> $1`, before[0].ID)
 	require.NoError(t, err)
 
-	b.syncEntity(t, "a.new", 3)
+	b.syncEntity(t, "a.new", 4)
 	after, err := b.db.FindBackfills(t.Context(), b.home, 10)
 	require.NoError(t, err)
 	require.Equal(t, "a.new", after[0].EntityID, "the home knows no other name")
@@ -61,4 +67,37 @@ func TestBackfillFollowsARename(t *testing.T) {
 	require.Zero(t, b.count(t, `select count(*) from backfill where backfill_id = $1`, after[0].ID))
 	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '5'`))
 	require.Zero(t, b.count(t, `select count(*) from state_history_named where entity_id = 'a.old'`))
+}
+
+func TestBackfillOfWhatWasRenamedUnheard(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("a.old", "1", 1, 1)}, 100)
+	require.NoError(t, err)
+	b.syncEntity(t, "a.old", 2)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
+	now := b.at("a.new", "9", 90, 1)
+	now.State.Position.Epoch = 103
+	_, err = b.db.WriteStates(t.Context(), b.home, []concord.Record{now}, 104)
+	require.NoError(t, err)
+	finish := func() {
+		due, err := b.db.FindBackfills(t.Context(), b.home, 10)
+		require.NoError(t, err)
+		var results []concord.BackfillResult
+		for _, d := range due {
+			var states []*concord.State
+			if d.EntityID == "a.new" { // the home has renamed what it did before
+				states = []*concord.State{b.at("a.new", "1", 1, 0).State, b.at("a.new", "5", 50, 0).State, now.State}
+			}
+			results = append(results, concord.BackfillResult{Backfill: d, States: states})
+		}
+		_, err = b.db.FinishBackfills(t.Context(), b.home, results)
+		require.NoError(t, err)
+	}
+	finish()
+	b.syncEntity(t, "a.new", 3)
+	finish()
+	require.Zero(t, b.count(t, `select count(*) from backfill`))
+	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '1'`), "heard under its name of before")
+	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '5'`))
 }

@@ -71,6 +71,8 @@ func TestDeadbandOfABackfill(t *testing.T) {
 	}
 	_, err = b.db.WriteStates(t.Context(), b.home, now, 102)
 	require.NoError(t, err)
+	_, err = b.conn.Exec(t.Context(), `update backfill set due_at = now()`) // as the registry does
+	require.NoError(t, err)
 	due, err := b.db.FindBackfills(t.Context(), b.home, 10)
 	require.NoError(t, err)
 

@@ -15,6 +15,9 @@ const (
 	askMargin = time.Minute
 	// historyEnds is added to the end of a question, because homes leave the end out.
 	historyEnds = time.Microsecond
+	// askUnnamed is how long a question waits for the registry, which says what was
+	// renamed meanwhile: see dueBackfills. A home may refuse to show it.
+	askUnnamed = time.Minute
 )
 
 // WriteStates implements [concord.Store].
@@ -215,10 +218,19 @@ func noteQuestions(ctx context.Context, tx pgx.Tx, home int64, all []question) e
 		known, heard, last = append(known, q.known), append(heard, q.heard), append(last, q.last)
 	}
 	_, err := tx.Exec(ctx, `
-		insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known, heard_time, last_time)
-		select $1, g.*
+		insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known, heard_time, last_time, due_at)
+		select $1, g.*, now() + make_interval(secs => $9)
 		from unnest($2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::boolean[], $7::timestamptz[], $8::timestamptz[]) as g`,
-		home, ids, keys, froms, tos, known, heard, last)
+		home, ids, keys, froms, tos, known, heard, last, askUnnamed.Seconds())
+	return err
+}
+
+// dueBackfills has the home asked: after a registry was written, entities have
+// the numbers and the names that they have in the home. Before that the past of
+// one that was renamed unheard would be stored twice, under its number from
+// before and under that of its new name.
+func dueBackfills(ctx context.Context, tx pgx.Tx, home int64) error {
+	_, err := tx.Exec(ctx, `update backfill set due_at = now() where home_id = $1 and attempts = 0 and due_at > now()`, home)
 	return err
 }
 

@@ -122,6 +122,8 @@ func TestBackfill(t *testing.T) {
 	now.State.Position.Epoch = 101
 	_, err = b.db.WriteStates(t.Context(), b.home, []concord.Record{now}, 102)
 	require.NoError(t, err)
+	_, err = b.conn.Exec(t.Context(), `update backfill set due_at = now()`) // as the registry does
+	require.NoError(t, err)
 	due, err := b.db.FindBackfills(t.Context(), b.home, 10)
 	require.NoError(t, err)
 	require.Len(t, due, 2)

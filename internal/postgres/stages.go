@@ -145,7 +145,10 @@ func (r *stageRun) states(ctx context.Context) error {
 			return err
 		}
 		c.Deleted = len(gone)
-		return r.past.writeGone(ctx, tx, gone)
+		if err := r.past.writeGone(ctx, tx, gone); err != nil {
+			return err
+		}
+		return dueBackfills(ctx, tx, r.snapshot.HomeID)
 	})
 }
 
