@@ -2,6 +2,9 @@ package postgres
 
 import "context"
 
+// FindMissingSQL lets tests see how PostgreSQL carries it out.
+const FindMissingSQL = findMissingSQL
+
 // Setting asks a connection of the pool for a setting of the server.
 func (db *DB) Setting(ctx context.Context, name string) (string, error) {
 	var value string

@@ -133,24 +133,29 @@ func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 	return counts, remember, err
 }
 
-// findMissing looks each row up by its key. Joining whole partitions, as the
-// planner might like to, would take longer with every day that is kept.
+// findMissingSQL looks each row up by its key. Joining whole partitions, as the
+// planner might like to, would take longer with every day that is kept; and
+// where it knows nothing of a partition yet it would rather read all of a home's
+// rows than name several keys to the index, hence each key and a limit.
+const findMissingSQL = `
+	select (g.i - 1)::integer
+	from unnest($2::text[], $3::bigint[], $4::timestamptz[]) with ordinality as g (entity_id, entity_key, last_updated, i)
+	where not exists (
+		select from (
+			select g.entity_key
+			union all
+			select e.entity_key from history_entity e where e.home_id = $1 and e.entity_id = g.entity_id) k
+		cross join lateral (
+			select from history h
+			where h.home_id = $1 and h.entity_key = k.entity_key and h.last_updated = g.last_updated
+			limit 1) h)
+	order by g.i`
+
 func findMissing(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) ([]int, error) {
 	if len(rows.ids) == 0 {
 		return nil, nil
 	}
-	if _, err := tx.Exec(ctx, `set local enable_hashjoin = off; set local enable_mergejoin = off`); err != nil {
-		return nil, err
-	}
-	found, err := tx.Query(ctx, `
-		select (g.i - 1)::integer
-		from unnest($2::text[], $3::bigint[], $4::timestamptz[]) with ordinality as g (entity_id, entity_key, last_updated, i)
-		where not exists (
-			select from history h
-			where h.home_id = $1 and h.last_updated = g.last_updated
-			  and h.entity_key = any(array(
-				select e.entity_key from history_entity e where e.home_id = $1 and e.entity_id = g.entity_id) || g.entity_key))
-		order by g.i`, home, rows.ids, rows.keys, rows.updated)
+	found, err := tx.Query(ctx, findMissingSQL, home, rows.ids, rows.keys, rows.updated)
 	if err != nil {
 		return nil, err
 	}

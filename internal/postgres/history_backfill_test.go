@@ -1,11 +1,15 @@
 package postgres_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord"
+	"github.com/concord-home/concord/internal/postgres"
 )
 
 // syncEntity has the registry call one entity id.
@@ -67,6 +71,19 @@ func TestBackfillFollowsARename(t *testing.T) {
 	require.Zero(t, b.count(t, `select count(*) from backfill where backfill_id = $1`, after[0].ID))
 	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '5'`))
 	require.Zero(t, b.count(t, `select count(*) from state_history_named where entity_id = 'a.old'`))
+}
+
+func TestBackfillLooksEachChangeUpByItsKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	rows, err := b.conn.Query(t.Context(), "explain "+postgres.FindMissingSQL, b.home, []string{"a.a"}, []int64{1}, []time.Time{time.Now()})
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "history_other h", "a partition of which nothing is known")
+	for _, line := range plan {
+		require.NotRegexp(t, `Filter: .*entity_key|Seq Scan on history_(p\d+|other)`, line)
+	}
 }
 
 func TestBackfillOfWhatWasRenamedUnheard(t *testing.T) {
