@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,9 @@ type Options struct {
 	// 0 is more than the run makes, so that there must be no gap.
 	Remembers int
 	Log       func(format string, args ...any)
-	Only      string // leaves the faults whose name has it; "" is all
+	// Only leaves the faults whose names have one of these parts, with commas
+	// between them; "" is all.
+	Only string
 }
 
 // Run is a system under faults. Close it.
@@ -140,11 +143,16 @@ func (r *Run) Break(ctx context.Context) error {
 	return nil
 }
 
+// wants tells whether a fault is one of those asked for.
+func (o *Options) wants(f fault) bool {
+	return slices.ContainsFunc(strings.Split(o.Only, ","), func(part string) bool { return strings.Contains(f.name, part) })
+}
+
 // possible are the faults that are wanted and that this machine allows.
 func (r *Run) possible() []fault {
 	var list []fault
 	for _, f := range faults {
-		if strings.Contains(f.name, r.options.Only) && (!f.disk || r.disks.database.mounted && r.disks.concord.mounted) {
+		if r.options.wants(f) && (!f.disk || r.disks.database.mounted && r.disks.concord.mounted) {
 			list = append(list, f)
 		}
 	}

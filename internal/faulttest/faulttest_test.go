@@ -26,7 +26,8 @@ func concord(t *testing.T) string {
 }
 
 // number reads a setting of the long form: CONCORD_FAULTS, CONCORD_FAULT_SEED.
-// CONCORD_FAULT leaves the faults whose name has it.
+// CONCORD_FAULT leaves the faults whose names have one of its parts, with commas
+// between them.
 func number(t *testing.T, name string, otherwise int) int {
 	t.Helper()
 	text := os.Getenv(name)

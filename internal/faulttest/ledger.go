@@ -104,6 +104,10 @@ type Result struct {
 // Exact reports whether everything is there once, or covered by a gap.
 func (r Result) Exact() bool { return r.Doubled == 0 && r.Invented == 0 && r.Lost == 0 }
 
+// settleLate is how long what is not exact may become so after the last answer
+// of the home.
+const settleLate = 20 * time.Second
+
 // Settle lets the home stand still, waits until everything is written and
 // asked, and compares.
 func (r *Run) Settle(ctx context.Context) (Result, error) {
@@ -119,20 +123,23 @@ func (r *Run) Settle(ctx context.Context) (Result, error) {
 	defer conn.Close(context.WithoutCancel(ctx))
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(100 * time.Second)
+	answered := time.Now() // a question to the home was open until then
 	for {
 		var open int
 		if err := conn.QueryRow(ctx, `select count(*) from backfill`).Scan(&open); err != nil {
 			return Result{}, err
 		}
-		result, err := r.compare(ctx, conn)
-		if err != nil || open == 0 && result.Exact() {
-			return result, err
+		var result Result
+		if open == 0 {
+			late := time.Since(answered) > settleLate
+			if result, err = r.compare(ctx, conn); err != nil || late || result.Exact() {
+				return result, err
+			}
+		} else {
+			answered = time.Now()
 		}
 		select {
 		case <-tick.C:
-		case <-late:
-			return result, nil
 		case <-ctx.Done():
 			return result, errors.Join(ctx.Err(), fmt.Errorf("%d questions to the home are open", open))
 		}
@@ -178,6 +185,9 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 		case have[c] > 0:
 		case covered(gaps, c):
 			result.InGaps++
+			if r.options.Remembers == 0 {
+				result.example("in a gap: " + c.String())
+			}
 		default:
 			result.Lost++
 			result.example("lost: " + c.String())
