@@ -193,7 +193,7 @@ func TestContext(t *testing.T) {
 			runs++
 			_, err := tx.Exec(ctx, `select pg_sleep(60)`)
 			return err
-		}, pgretry.WithAttemptTimeout(20*time.Millisecond))
+		}, pgretry.WithAttemptTimeout(time.Second)) // ample for BEGIN
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 1, runs)
 	})
@@ -202,12 +202,14 @@ func TestContext(t *testing.T) {
 		pool := slowCommit(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
+		holder := holdCommits(t, pool)
+		defer holder.release()
 		go func() {
 			done <- pgretry.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
 		}()
-		holder := awaitSlowCommit(t, pool)
+		holder.await(t)
 		cancel()
-		holder.Release() // COMMIT goes on
+		holder.release() // COMMIT goes on
 		require.NoError(t, <-done)
 		require.Equal(t, 1, value(t, pool, 1))
 	})
@@ -216,12 +218,13 @@ func TestContext(t *testing.T) {
 		pool := slowCommit(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
+		holder := holdCommits(t, pool)
+		defer holder.release()
 		go func() {
 			done <- pgretry.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) },
 				func(p *pgretry.Policy) { p.Grace = 10 * time.Millisecond })
 		}()
-		holder := awaitSlowCommit(t, pool)
-		defer holder.Release()
+		holder.await(t)
 		cancel()
 		require.ErrorIs(t, <-done, pgretry.ErrCommitUnknown)
 	})
@@ -246,21 +249,29 @@ func slowCommit(t *testing.T) *pgxpool.Pool {
 }
 
 // slowHolder holds the lock.
-type slowHolder struct{ tx pgx.Tx }
+type slowHolder struct {
+	pool *pgxpool.Pool
+	tx   pgx.Tx
+}
 
-func (h slowHolder) Release() { _ = h.tx.Rollback(context.Background()) }
-
-// awaitSlowCommit takes the lock before the commit can, and waits until a COMMIT waits for it.
-func awaitSlowCommit(t *testing.T, pool *pgxpool.Pool) slowHolder {
+// holdCommits takes the lock that commits wait for.
+func holdCommits(t *testing.T, pool *pgxpool.Pool) slowHolder {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `select pg_advisory_xact_lock(77, hashtext(current_schema))`)
 	require.NoError(t, err)
+	return slowHolder{pool, tx}
+}
+
+func (h slowHolder) release() { _ = h.tx.Rollback(context.Background()) }
+
+// await waits until a COMMIT waits for the lock.
+func (h slowHolder) await(t *testing.T) {
+	t.Helper()
 	eventually(t, func() (waits bool) {
-		err := pool.QueryRow(t.Context(), `select exists (select from pg_locks where locktype = 'advisory' and not granted
+		err := h.pool.QueryRow(t.Context(), `select exists (select from pg_locks where locktype = 'advisory' and not granted
 			and classid = 77 and objid = hashtext(current_schema)::oid)`).Scan(&waits)
 		return err == nil && waits
 	})
-	return slowHolder{tx}
 }
