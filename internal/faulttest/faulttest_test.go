@@ -61,18 +61,18 @@ func run(t *testing.T, o faulttest.Options) faulttest.Result {
 
 func TestHistoryIsWhatTheHomeSent(t *testing.T) {
 	path := concord(t)
+	seed := uint64(number(t, "CONCORD_FAULT_SEED", 1)) //nolint:gosec // not negative
 
 	t.Run("ExactlyOnceWhenTheHomeRemembers", func(t *testing.T) {
 		result := run(t, faulttest.Options{
-			Binary: path, Seed: uint64(number(t, "CONCORD_FAULT_SEED", 1)), //nolint:gosec // not negative
-			Faults: number(t, "CONCORD_FAULTS", 26),
+			Binary: path, Seed: seed, Faults: number(t, "CONCORD_FAULTS", 26),
 		})
 		require.Zero(t, result.InGaps)
 		require.Equal(t, result.Sent, result.Stored)
 	})
 
 	t.Run("WithGapsWhereTheHomeForgot", func(t *testing.T) {
-		run(t, faulttest.Options{Binary: path, Seed: 2, Faults: number(t, "CONCORD_FAULTS", 26) / 3, Remembers: 4, Rate: 500})
+		run(t, faulttest.Options{Binary: path, Seed: seed + 1, Faults: number(t, "CONCORD_FAULTS", 26) / 3, Remembers: 4, Rate: 500})
 	})
 }
 
@@ -82,7 +82,7 @@ func TestAnOutageIsCaughtUpWith(t *testing.T) {
 	r, err := faulttest.Start(t.Context(), faulttest.Options{Binary: concord(t), Log: t.Logf})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
-	changes := number(t, "CONCORD_OUTAGE", 36_000)
+	changes := number(t, "CONCORD_OUTAGE", 18_000)
 	o, err := r.Outage(t.Context(), changes)
 	require.NoError(t, err)
 	t.Logf("%d changes heard in %v while PostgreSQL was away, written in %v: %.0f/s, with %d/s live", o.Heard, o.Hearing, o.CatchUp, o.Rate(), faulttest.LiveRate)
