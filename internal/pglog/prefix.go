@@ -11,6 +11,7 @@ type Prefix struct {
 	Text    string
 	ops     []op
 	repeats bool // the lines of one record have the same prefix, byte for byte
+	lasting bool // behind the time, so do the lines of one session
 }
 
 // op is one escape of a prefix, or a literal.
@@ -74,7 +75,7 @@ func CompilePrefix(text string) (*Prefix, error) {
 		p.ops = append(p.ops, op{escape: text[i]})
 	}
 	flush()
-	p.repeats = !p.has('l')
+	p.repeats, p.lasting = !p.has('l'), p.lasts()
 	return p, nil
 }
 

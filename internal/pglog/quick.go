@@ -1,10 +1,14 @@
 package pglog
 
+import "encoding/binary"
+
 // clockText is the date and minute of the line before: most lines repeat it, and comparing is cheaper than reading.
 type clockText struct {
-	text  [16]byte // "2026-11-22 10:19"
-	end   int      // length of the whole time with fraction and zone
-	valid bool
+	low, high uint64 // "2026-11-22 10:19"
+	end       int    // length of the whole time with fraction and zone
+	zone      []byte // what stands behind the seconds and their fraction
+	minute    int64  // µs since 1970
+	valid     bool
 }
 
 // pass steps over a time that starts like the last one.
@@ -12,17 +16,33 @@ func (c *clockText) pass(line []byte, at int) (int, bool) {
 	if len(line)-at < 19 {
 		return 0, false
 	}
-	if c.valid && string(line[at:at+16]) == string(c.text[:]) && at+c.end <= len(line) && line[at+16] == ':' &&
-		digitByte(line[at+17]) && digitByte(line[at+18]) {
+	text := line[at : at+19]
+	low, high := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
+	if low == c.low && high == c.high && c.valid && at+c.end <= len(line) && text[16] == ':' && digitByte(text[17]) && digitByte(text[18]) {
 		return at + c.end, true
 	}
-	_, next, ok := parseTime(line, at)
+	t, next, ok := parseTime(line, at)
 	if !ok {
 		return 0, false
 	}
-	copy(c.text[:], line[at:at+16])
-	c.end, c.valid = next-at, true
+	*c = clockText{low: low, high: high, end: next - at, zone: c.zone[:0], valid: true}
+	fraction, zone := parseFraction(line, at+19)
+	second, _ := digits(line, at+17, 2)
+	c.minute, c.zone = t-fraction-int64(second)*1e6, append(c.zone, line[zone:next]...)
 	return next, true
+}
+
+// time reads a time that pass has stepped over.
+func (c *clockText) time(text []byte) int64 {
+	if len(text) >= 19 && c.valid && binary.LittleEndian.Uint64(text) == c.low && binary.LittleEndian.Uint64(text[8:]) == c.high {
+		fraction, zone := parseFraction(text, 19)
+		second, ok := digits(text, 17, 2)
+		if ok && zone+len(c.zone) == c.end && c.end <= len(text) && string(text[zone:c.end]) == string(c.zone) {
+			return c.minute + int64(second)*1e6 + fraction
+		}
+	}
+	t, _, _ := parseTime(text, 0)
+	return t
 }
 
 // quick matches the usual line without going back: each text ends at the first literal that follows. It reads only what
@@ -83,6 +103,91 @@ func (p *Prefix) quick(line []byte, w *words, f *fields, clock *clockText, full 
 	}
 	t, end = w.usual(line, at)
 	return t, end, at
+}
+
+// remembered is what the bytes between the time and the word of a line mean: the same in all lines of a session, as long
+// as the prefix holds nothing else that changes.
+type remembered struct {
+	owner                *Prefix
+	n                    int // length
+	text                 [96]byte
+	pid                  uint32
+	session, start       uint64
+	user, database       []byte // in text
+	app, client, backend []byte
+	plain                bool // see plainNames
+}
+
+// rememberedSlots is the number of sessions that a worker remembers; one more takes the place of another.
+const (
+	rememberedBits  = 10
+	rememberedSlots = 1 << rememberedBits
+)
+
+// lasts tells whether all behind the time stays the same within a session.
+func (p *Prefix) lasts() bool {
+	if len(p.ops) < 2 || p.ops[0].escape != 't' && p.ops[0].escape != 'm' {
+		return false
+	}
+	for _, o := range p.ops[1:] {
+		switch o.escape {
+		case 0, 'p', 'c', 's', 'q', 'u', 'd', 'a', 'h', 'r', 'b', 'i':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// usualPrefix reads the prefix as quick does, but most sessions from memory.
+func (w *worker) usualPrefix(p *Prefix, line []byte) (t *token, end, at int) {
+	w.hit = nil
+	if !p.lasting {
+		return p.quick(line, w.words, &w.f, &w.clock, false)
+	}
+	at, ok := w.clock.pass(line, 0)
+	if !ok || len(line)-at < 16 {
+		return p.quick(line, w.words, &w.f, &w.clock, false)
+	}
+	rest := line[at:]
+	m := &w.remembered[slotOf(rest)]
+	if m.owner == p && len(rest) > m.n && string(rest[:m.n]) == string(m.text[:m.n]) {
+		w.hit = m
+		if w.f.owner != p {
+			w.f = fields{owner: p}
+		}
+		w.f.time, w.f.timeAt, w.f.pid, w.f.session, w.f.start = 0, 1, m.pid, m.session, m.start
+		t, end = w.words.usual(line, at+m.n)
+		return t, end, at + m.n
+	}
+	from := at
+	if t, end, at = p.quick(line, w.words, &w.f, &w.clock, true); t != nil && at-from <= len(m.text) {
+		m.keep(p, line[from:at], &w.f)
+		w.hit = m
+	}
+	return t, end, at
+}
+
+func slotOf(text []byte) uint64 {
+	return (binary.LittleEndian.Uint64(text)*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(text[8:])*0xbf58476d1ce4e5b9) >> (64 - rememberedBits)
+}
+
+func (m *remembered) keep(p *Prefix, text []byte, f *fields) {
+	m.owner, m.n = p, copy(m.text[:], text)
+	m.pid, m.session, m.start = f.pid, f.session, f.start
+	own := func(part []byte) []byte {
+		if part == nil {
+			return nil
+		}
+		at := cap(text) - cap(part) // both are parts of the line
+		return m.text[at : at+len(part)]
+	}
+	m.user, m.database, m.app, m.client, m.backend = own(f.user), own(f.database), own(f.app), own(f.client), own(f.backend)
+	m.plain = plainNames(f)
+}
+
+func (m *remembered) names(f *fields) {
+	f.user, f.database, f.app, f.client, f.backend = m.user, m.database, m.app, m.client, m.backend
 }
 
 // mayStartToken tells whether a severity word can begin with the byte.

@@ -2,6 +2,7 @@ package pglog
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -99,15 +100,26 @@ func dollarEnd(sql string, i int) int {
 // The schema is left out.
 func TableOf(sql string) string {
 	var room [48]string
-	tokens := sqlTokens(room[:0], sql, maxTokens)
-	if t := writtenTable(tokens); t != "" {
+	tokens := sqlTokens(room[:0], sql, firstTokens)
+	t, found := writtenTable(tokens, 2)
+	if found && t != "" {
+		return t
+	}
+	if tokens = sqlTokens(tokens[:0], sql, maxTokens); !found {
+		t, _ = writtenTable(tokens, len(tokens))
+	}
+	if t != "" {
 		return t
 	}
 	return readTable(tokens)
 }
 
-func writtenTable(tokens []string) string {
-	for i, tok := range tokens {
+// firstTokens are read first: most statements that write say so in the first two, and what in the others.
+const firstTokens = 8
+
+// writtenTable looks for a word among the first tokens that writes; found tells that there is one.
+func writtenTable(tokens []string, first int) (table string, found bool) {
+	for i, tok := range tokens[:min(first, len(tokens))] {
 		if len(tok) < 4 || len(tok) > 8 || !strings.ContainsRune("uifltcUIFLTCdD", rune(tok[0])) {
 			continue // turning every token into upper case costs more than the rest
 		}
@@ -116,26 +128,26 @@ func writtenTable(tokens []string) string {
 			if i > 0 && (is(tokens, i-1, "FOR") || is(tokens, i-1, "KEY") || is(tokens, i-1, "DO") || is(tokens, i-1, "ON")) {
 				continue
 			}
-			return tableAt(tokens, i+1)
+			return tableAt(tokens, i+1), true
 		case "INTO":
 			if i > 0 && (is(tokens, i-1, "INSERT") || is(tokens, i-1, "MERGE")) {
-				return tableAt(tokens, i+1)
+				return tableAt(tokens, i+1), true
 			}
 		case "FROM":
 			if i > 0 && is(tokens, i-1, "DELETE") {
-				return tableAt(tokens, i+1)
+				return tableAt(tokens, i+1), true
 			}
 		case "LOCK", "TRUNCATE", "COPY":
 			if i == 0 || tokens[i-1] == ";" {
-				return tableAt(tokens, i+1)
+				return tableAt(tokens, i+1), true
 			}
 		case "TABLE":
 			if i > 0 && (is(tokens, i-1, "ALTER") || is(tokens, i-1, "DROP")) {
-				return tableAt(tokens, i+1)
+				return tableAt(tokens, i+1), true
 			}
 		}
 	}
-	return ""
+	return "", false
 }
 
 // readTable gives the first table behind FROM that is no common table expression of the same statement.
@@ -214,43 +226,30 @@ func ShapeOf(sql string) string {
 
 var tidy = strings.NewReplacer(" . ", ".", " : : ", "::", "( ", "(", " )", ")", " ,", ",", " ;", ";")
 
-// firstWords gives the leading keyword in upper case and whether the text holds only one statement.
-func firstWords(sql string) (word, second string, single bool) {
-	var room [12]string
-	tokens := sqlTokens(room[:0], sql, len(room))
-	single = true
-	for i, tok := range tokens {
-		if tok == ";" && i < len(tokens)-1 {
-			single = false
-		}
-	}
-	if len(tokens) > 0 {
-		word = strings.ToUpper(tokens[0])
-	}
-	if len(tokens) > 1 {
-		second = strings.ToUpper(tokens[1])
-	}
-	return word, second, single
-}
-
 // endsTransaction tells whether an error of this statement leaves no transaction behind: it failed in COMMIT, or it is a
-// command that cannot run inside a transaction at all.
+// command that cannot run inside a transaction at all. Of several commands in one statement it does not.
 func (r *Record) endsTransaction() bool {
-	word, second, single := firstWords(r.Statement)
-	if !single {
+	var room [12]string
+	tokens := sqlTokens(room[:0], r.Statement, 1)
+	ends := false
+	switch {
+	case is(tokens, 0, "COMMIT"), is(tokens, 0, "END"):
+		ends = true
+	case is(tokens, 0, "VACUUM"):
+		ends = r.SQLState != "25001"
+	case is(tokens, 0, "PREPARE"):
+		tokens = sqlTokens(room[:0], r.Statement, 2)
+		ends = is(tokens, 1, "TRANSACTION")
+	case is(tokens, 0, "CREATE"), is(tokens, 0, "DROP"):
+		tokens = sqlTokens(room[:0], r.Statement, 2)
+		ends = (is(tokens, 1, "DATABASE") || is(tokens, 1, "TABLESPACE")) && r.SQLState != "25001"
+	}
+	if !ends {
 		return false
 	}
-	switch word {
-	case "COMMIT", "END":
-		return true
-	case "PREPARE":
-		return second == "TRANSACTION"
-	case "VACUUM":
-		return r.SQLState != "25001"
-	case "CREATE", "DROP":
-		return (second == "DATABASE" || second == "TABLESPACE") && r.SQLState != "25001"
-	}
-	return false
+	tokens = sqlTokens(room[:0], r.Statement, len(room))
+	semicolon := slices.Index(tokens, ";")
+	return semicolon < 0 || semicolon == len(tokens)-1
 }
 
 var (
@@ -260,6 +259,16 @@ var (
 
 // quotes are the signs that the languages put names in.
 const quotes = "\"«„“「"
+
+// hasQuote tells whether a text has one of the quotes; in plain ASCII there is only one to look for.
+func hasQuote(text string) bool {
+	for i := range len(text) {
+		if text[i] == '"' || text[i] >= 0x80 {
+			return strings.ContainsAny(text[i:], quotes)
+		}
+	}
+	return false
+}
 
 // hasTuple tells whether a line names a row by its place: "(0,66)".
 func hasTuple(line string) bool {
@@ -292,7 +301,7 @@ func (r *Record) Table() string {
 	if t := contextTable(r.Context); t != "" {
 		return t
 	}
-	if (r.SQLState == "55P03" || r.SQLState == "40001") && !r.raised() && strings.ContainsAny(r.Message, quotes) {
+	if (r.SQLState == "55P03" || r.SQLState == "40001") && !r.raised() && hasQuote(r.Message) {
 		if m := quotedName.FindStringSubmatch(r.Message); m != nil {
 			return m[1]
 		}

@@ -61,6 +61,7 @@ type worker struct {
 	words   *words
 	cache   messageCache
 	acts    activities
+	items   int // room for the next chunk's
 	main    flow
 	flows   map[uint64]*flow
 	names   map[uint64]string
@@ -82,17 +83,20 @@ type worker struct {
 	plain    bool
 	// same is the prefix of the line before, whose fields w.f still holds
 	same []byte
+	// remembered are the prefixes of sessions, hit the one of the present line
+	remembered *[rememberedSlots]remembered
+	hit        *remembered
 	// shared holds names and messages, which repeat in most records
 	shared map[string]string
 }
 
 func newWorker(f *format) *worker {
-	return &worker{format: f, words: loadWords()}
+	return &worker{format: f, words: loadWords(), remembered: new([rememberedSlots]remembered)}
 }
 
 // parse reads one chunk. The result does not depend on other chunks.
 func (w *worker) parse(c *chunk) *parsed {
-	w.out = &parsed{index: c.index, bytes: len(c.data)}
+	w.out = &parsed{index: c.index, bytes: len(c.data), items: make([]item, 0, w.items)}
 	w.acts.reset()
 	w.main, w.flows, w.names, w.recent = flow{}, nil, nil, nil
 	w.last, w.guesses, w.extra, w.line = 0, 0, nil, 0
@@ -102,6 +106,7 @@ func (w *worker) parse(c *chunk) *parsed {
 		w.parseLines(c)
 	}
 	w.finish()
+	w.items = len(w.out.items) + len(w.out.items)/4
 	return w.out
 }
 
@@ -216,7 +221,7 @@ func (w *worker) take(line []byte, f *flow) {
 		w.continued(line, f)
 		return
 	}
-	if n := len(w.same); n > 0 && len(line) > n && string(line[:n]) == string(w.same) {
+	if n := len(w.same); n > 0 && len(line) > n && line[n] != 'L' && string(line[:n]) == string(w.same) {
 		if t, end := w.words.usual(line, n); t != nil { // DETAIL and the like repeat their record's prefix
 			w.quickLine(line, t, end, f)
 			return
@@ -224,7 +229,7 @@ func (w *worker) take(line []byte, f *flow) {
 	}
 	if w.last < len(w.format.prefixes) {
 		p := w.format.prefixes[w.last]
-		if t, end, at := p.quick(line, w.words, &w.f, &w.clock, false); t != nil {
+		if t, end, at := w.usualPrefix(p, line); t != nil {
 			w.same = nil
 			if p.repeats && w.plain {
 				w.same = line[:at]
@@ -260,7 +265,15 @@ func (w *worker) quickLine(line []byte, t *token, end int, f *flow) {
 		return
 	}
 	w.same = nil
-	if t, end, _ := w.format.prefixes[w.last].quick(line, w.words, &w.f, &w.clock, true); t != nil && plainNames(&w.f) {
+	plain := false
+	if w.hit != nil {
+		w.hit.names(&w.f)
+		plain = w.hit.plain
+	} else {
+		t, end, _ = w.format.prefixes[w.last].quick(line, w.words, &w.f, &w.clock, true)
+		plain = t != nil && plainNames(&w.f)
+	}
+	if plain {
 		w.server(line, *t, end, f)
 		return
 	}
@@ -397,7 +410,7 @@ func (w *worker) server(line []byte, t token, end int, f *flow) {
 		return
 	}
 	if w.f.time == 0 && w.f.timeAt > 0 {
-		w.f.time, _, _ = parseTime(line, w.f.timeAt-1)
+		w.f.time = w.clock.time(line[w.f.timeAt-1:])
 		w.out.span.add(w.f.time)
 	}
 	state := w.f.state
