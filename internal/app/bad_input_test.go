@@ -156,10 +156,10 @@ func TestBadHomes(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(c.home)
 			defer server.Close()
-			var log strings.Builder
+			var log logText
 			tr := start(t, trial.Options{
 				HAURL: "ws" + strings.TrimPrefix(server.URL, "http"), HAToken: "secret-token",
-				Config: func(o *app.Config) { o.Logger = slog.New(slog.NewTextHandler(&syncWriter{w: &log}, nil)) },
+				Config: func(o *app.Config) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) },
 			})
 			var status struct {
 				Data struct {

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -111,8 +110,8 @@ func TestConflictHealth(t *testing.T) {
 		messages <- m.Text
 	}))
 	t.Cleanup(slack.Close)
-	var log bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&syncWriter{w: &log}, nil))
+	var log logText
+	logger := slog.New(slog.NewTextHandler(&log, nil))
 	c := start(t, trial.Options{Config: func(o *app.Config) {
 		o.NotifyURLs, o.Logger, o.HealthDegraded, o.HealthUnhealthy, o.NotifyAt = []string{slack.URL}, logger, 0.2, 0.4, 0.35
 	}})
@@ -218,8 +217,8 @@ func TestFailuresCountedAreThoseOfTheServersLog(t *testing.T) {
 
 func TestCorrelation(t *testing.T) {
 	t.Parallel()
-	var log bytes.Buffer
-	logger := slog.New(slog.NewJSONHandler(&syncWriter{w: &log}, nil))
+	var log logText
+	logger := slog.New(slog.NewJSONHandler(&log, nil))
 	c := start(t, trial.Options{Config: func(o *app.Config) { o.Logger = logger }})
 	r := newRival(t, c)
 	require.NoError(t, c.Areas(true), "the reconciliation of the start is over")

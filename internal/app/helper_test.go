@@ -1,18 +1,25 @@
 package app_test
 
 import (
-	"io"
+	"bytes"
 	"sync"
 )
 
-// syncWriter lets several goroutines write to one writer.
-type syncWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+// logText is what a server has logged so far; it may be read while the server
+// goes on.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
-func (s *syncWriter) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.w.Write(p)
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -18,12 +18,12 @@ import (
 
 // besides runs another Concord, with a data directory of its own, on the same
 // database and home. It returns its address and its log, and what ends it.
-func besides(t *testing.T, c *trial.Trial) (address string, log *strings.Builder, stop func()) {
+func besides(t *testing.T, c *trial.Trial) (address string, log *logText, stop func()) {
 	t.Helper()
-	log = &strings.Builder{}
+	log = &logText{}
 	config := app.Config{
 		Listen: "127.0.0.1:0", DataDir: t.TempDir(), DatabaseURL: c.DB, AdminPassword: trial.Password,
-		Logger: slog.New(slog.NewTextHandler(&syncWriter{w: log}, nil)),
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	config.HAURL, config.HAToken = c.HomeAddress()
 	a, err := app.New(t.Context(), config)
