@@ -15,11 +15,16 @@ import (
 // syncEntity has the registry call one entity id.
 func (b *bundle) syncEntity(t *testing.T, id string, seq int64) {
 	t.Helper()
+	b.syncEntry(t, id, "r1", seq)
+}
+
+func (b *bundle) syncEntry(t *testing.T, id, registryID string, seq int64) {
+	t.Helper()
 	state := b.at(id, "0", 20+seq, seq)
 	state.State.Position.Epoch = 102
 	_, err := b.db.SyncStage(t.Context(), concord.StageEntities, &concord.Snapshot{
 		HomeID: b.home, Position: state.State.Position, Endpoint: "background_sync",
-		Registry: &concord.RegistryParts{Entities: []concord.Entity{{EntityID: id, RegistryID: "r1"}}},
+		Registry: &concord.RegistryParts{Entities: []concord.Entity{{EntityID: id, RegistryID: registryID}}},
 		States:   []concord.Record{state},
 	})
 	require.NoError(t, err)
@@ -117,4 +122,14 @@ func TestBackfillOfWhatWasRenamedUnheard(t *testing.T) {
 	require.Zero(t, b.count(t, `select count(*) from backfill`))
 	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '1'`), "heard under its name of before")
 	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new' and state = '5'`))
+}
+
+func TestHistoryOfARecreatedEntityFollowsItsName(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.syncEntry(t, "a.old", "r1", 1)
+	b.syncEntry(t, "a.old", "r2", 2) // removed, and added again
+	b.syncEntry(t, "a.new", "r2", 3)
+	require.Equal(t, 3, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new'`))
+	require.Zero(t, b.count(t, `select count(*) from state_history_named where entity_id <> 'a.new'`))
 }

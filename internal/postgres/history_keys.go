@@ -200,7 +200,8 @@ func (p *pastHome) forgetKeys() {
 }
 
 // syncKeys makes the numbers follow the registry: a renamed entity keeps its
-// own, with those from before its entry was known.
+// own, with those from before its entry was known and those of entries that it
+// had before it was removed and added again.
 func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry) error {
 	var ids, registry []string
 	var keys []int64
@@ -217,7 +218,7 @@ func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry)
 		set entity_id = g.id
 		from unnest($2::bigint[], $3::text[]) as g (key, id), history_entity r
 		where r.home_id = $1 and r.entity_key = g.key and r.entity_id <> g.id
-		  and h.home_id = $1 and h.entity_id = r.entity_id and h.registry_id = ''`, home, keys, ids)
+		  and h.home_id = $1 and h.entity_id = r.entity_id and h.registry_id <> all($4::text[])`, home, keys, ids, registry)
 	if err != nil {
 		return err
 	}
