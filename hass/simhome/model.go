@@ -3,6 +3,7 @@ package simhome
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/concord-home/concord/hass"
@@ -109,6 +110,18 @@ func (h *Home) States() []*hass.State {
 		}
 	}
 	return all
+}
+
+// Past returns what the home's history keeps of an entity since the home was
+// started, in the order in which it happened.
+func (h *Home) Past(entityID string) []*hass.State {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.byID[entityID]
+	if e == nil {
+		return nil
+	}
+	return slices.Clone(e.past)
 }
 
 // State returns the state of an entity, or nil.

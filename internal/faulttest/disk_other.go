@@ -4,10 +4,12 @@ package faulttest
 
 import "errors"
 
-func mount(string, int64) error { return errors.ErrUnsupported }
+func mountMemory(string, int64) error { return errors.ErrUnsupported }
 
-func resize(string, int64) error { return errors.ErrUnsupported }
+func mountImage(string, string, int64) error { return errors.ErrUnsupported }
 
-func unmount(string) error { return errors.ErrUnsupported }
+func unmount(string) error { return nil }
 
-func shrink(string) error { return errors.ErrUnsupported }
+func fillUp(string, string) error { return errors.ErrUnsupported }
+
+func freeze(string) (func() error, error) { return nil, errors.ErrUnsupported }

@@ -11,7 +11,9 @@ import (
 type fault struct {
 	name string
 	do   func(r *Run, ctx context.Context) error
-	disk bool // needs disks that may be made small
+	disk bool // needs disks that can be harmed
+	// met is the SQLSTATE that Concord must be answered while it lasts; "" for none.
+	met string
 }
 
 var faults = []fault{
@@ -21,12 +23,15 @@ var faults = []fault{
 	{name: "full disk of concord", do: (*Run).fullSpool, disk: true},
 	{name: "kill postgresql", do: (*Run).killPostgres},
 	{name: "freeze postgresql", do: (*Run).freezePostgres},
-	{name: "full disk of postgresql", do: (*Run).fullDatabase, disk: true},
-	{name: "postgresql becomes a standby and is promoted", do: (*Run).standby},
-	{name: "too many connections", do: (*Run).exhaust},
+	{name: "full disk of postgresql", do: (*Run).fullDatabase, disk: true, met: "53100"},
+	{name: "postgresql becomes a standby and is promoted", do: (*Run).standby, met: "0A000"},
+	{name: "too many connections", do: (*Run).exhaust, met: "53300"},
 	{name: "cut database connections", do: func(r *Run, _ context.Context) error { r.proxy.cutAll(); return nil }},
 	{name: "cut a database connection after some bytes", do: (*Run).cutLater},
 	{name: "slow database", do: (*Run).slowDatabase},
+	{name: "slow disk of postgresql", do: func(r *Run, ctx context.Context) error { return r.slowDisk(ctx, &r.disks.database) }, disk: true},
+	{name: "slow disk of concord", do: func(r *Run, ctx context.Context) error { return r.slowDisk(ctx, &r.disks.concord) }, disk: true},
+	{name: "disk of concord hangs", do: (*Run).hangSpool, disk: true},
 	{name: "cut the link", do: func(r *Run, _ context.Context) error { r.trial.Home.Disconnect(); return nil }},
 	{name: "home off", do: (*Run).homeOff},
 	{name: "home restarts", do: func(r *Run, _ context.Context) error { r.trial.Home.Restart(r.moment()); return nil }},
@@ -88,6 +93,22 @@ func (r *Run) fullSpool(ctx context.Context) error {
 	}
 	r.trial.Home.Emit(3000)
 	return errors.Join(pause(ctx, 2*r.moment()), r.disks.concord.free())
+}
+
+// slowDisk has a disk do nothing most of the time.
+func (r *Run) slowDisk(ctx context.Context, d *disk) error {
+	for range 8 {
+		if err := errors.Join(d.hang(ctx, r.moment()/3), pause(ctx, 10*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hangSpool has what is spooled wait for longer than Concord waits for an answer,
+// so that it spools it again.
+func (r *Run) hangSpool(ctx context.Context) error {
+	return r.disks.concord.hang(ctx, 6*time.Second)
 }
 
 func (r *Run) cutLater(context.Context) error {

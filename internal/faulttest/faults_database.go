@@ -90,8 +90,8 @@ func (r *Run) direct(ctx context.Context, fn func(conn *pgx.Conn) error) error {
 	}
 }
 
-// Met counts, in the server's log, the answers to Concord with a SQLSTATE.
-func (r *Run) Met(sqlstate string) int {
+// met counts, in the server's log, the answers to Concord with a SQLSTATE.
+func (r *Run) met(sqlstate string) int {
 	files, _ := filepath.Glob(filepath.Join(r.disks.logs, "*.log")) // the pattern is valid
 	n := 0
 	for _, name := range files {

@@ -48,6 +48,8 @@ type Run struct {
 	names   int // given to entities
 	// Faults counts the faults by name.
 	Faults map[string]int
+	// LeftOut are the faults that this machine does not allow, with the reason.
+	LeftOut []string
 }
 
 // Start starts everything and returns when the rows equal the home.
@@ -152,9 +154,24 @@ func (o *Options) wants(f fault) bool {
 func (r *Run) possible() []fault {
 	var list []fault
 	for _, f := range faults {
-		if r.options.wants(f) && (!f.disk || r.disks.database.mounted && r.disks.concord.mounted) {
+		switch {
+		case !r.options.wants(f):
+		case f.disk && r.disks.why != nil:
+			r.LeftOut = append(r.LeftOut, fmt.Sprintf("%s: %v", f.name, r.disks.why))
+		default:
 			list = append(list, f)
 		}
 	}
 	return list
+}
+
+// Unmet names the faults that were to be answered with an SQLSTATE, and never
+// were: they broke nothing.
+func (r *Run) Unmet() (names []string) {
+	for _, f := range faults {
+		if r.Faults[f.name] > 0 && f.met != "" && r.met(f.met) == 0 {
+			names = append(names, f.name+": no "+f.met)
+		}
+	}
+	return names
 }

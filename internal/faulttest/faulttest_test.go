@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,9 +52,11 @@ func run(t *testing.T, o faulttest.Options) faulttest.Result {
 	result, err := r.Settle(ctx)
 	require.NoError(t, err)
 	t.Logf("%+v", result)
-	for _, state := range []string{"53100", "0A000", "53300"} { // a full disk, a standby asked to write, too many connections
-		t.Logf("answers with SQLSTATE %s: %d", state, r.Met(state))
+	if len(r.LeftOut) > 0 {
+		t.Logf("left out: %s", strings.Join(r.LeftOut, "; "))
+		require.NotEqual(t, "true", os.Getenv("CI"), "CI leaves nothing out")
 	}
+	require.Empty(t, r.Unmet())
 	require.True(t, result.Exact(), "seed %d: %v", o.Seed, result.Examples)
 	require.NotZero(t, result.Sent)
 	return result
@@ -65,14 +68,14 @@ func TestHistoryIsWhatTheHomeSent(t *testing.T) {
 
 	t.Run("ExactlyOnceWhenTheHomeRemembers", func(t *testing.T) {
 		result := run(t, faulttest.Options{
-			Binary: path, Seed: seed, Faults: number(t, "CONCORD_FAULTS", 26),
+			Binary: path, Seed: seed, Faults: number(t, "CONCORD_FAULTS", 29),
 		})
 		require.Zero(t, result.InGaps)
 		require.Equal(t, result.Sent, result.Stored)
 	})
 
 	t.Run("WithGapsWhereTheHomeForgot", func(t *testing.T) {
-		run(t, faulttest.Options{Binary: path, Seed: seed + 1, Faults: number(t, "CONCORD_FAULTS", 26) / 3, Remembers: 4, Rate: 500})
+		run(t, faulttest.Options{Binary: path, Seed: seed + 1, Faults: number(t, "CONCORD_FAULTS", 29) / 3, Remembers: 4, Rate: 500})
 	})
 }
 

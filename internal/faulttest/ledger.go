@@ -95,8 +95,8 @@ type Result struct {
 	Stored   int // rows of them
 	Doubled  int
 	Invented int // rows that the home never sent
-	InGaps   int // changes that are missing where a gap row says so
-	Lost     int // changes that are missing although no gap row says so
+	InGaps   int // changes that are missing where a gap row says so, and that the home forgot
+	Lost     int // changes that are missing although no gap row says so or the home knows them
 	Gaps     int // rows
 	Examples []string
 }
@@ -165,6 +165,7 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 	if err != nil {
 		return result, err
 	}
+	known := r.remembered()
 	r.ledger.mu.Lock()
 	defer r.ledger.mu.Unlock()
 	result.Sent, result.Gaps = len(r.ledger.list), len(gaps)
@@ -183,6 +184,9 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 	for c := range r.ledger.list {
 		switch {
 		case have[c] > 0:
+		case covered(gaps, c) && known[c]:
+			result.Lost++
+			result.example("in a gap, and the home knows it: " + c.String())
 		case covered(gaps, c):
 			result.InGaps++
 			if r.options.Remembers == 0 {
@@ -201,6 +205,19 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 		result.example(fmt.Sprintf("gap: %s from %s to %s: %s", name, text(g.From), text(g.To), g.Reason))
 	}
 	return result, nil
+}
+
+// remembered is what the home could still be asked for.
+func (r *Run) remembered() map[change]bool {
+	known := make(map[change]bool)
+	for _, now := range r.trial.Home.States() {
+		for _, s := range r.trial.Home.Past(now.EntityID) {
+			c := changeOf(s)
+			c.entity = now.EntityID // it may have had another name
+			known[c] = true
+		}
+	}
+	return known
 }
 
 func (r *Result) example(what string) {
