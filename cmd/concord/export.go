@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/internal/postgres"
 )
 
@@ -58,7 +59,9 @@ func (c *exportCmd) Run(ctx context.Context) (err error) {
 	}
 	buffered := bufio.NewWriter(out)
 	write, finish := rowWriter(buffered, c.Format)
-	if err := db.Export(ctx, home, c.Entity, from, to, write); err != nil {
+	if err := db.Export(ctx, home, c.Entity, from, to, write); concord.ErrorCode(err) == concord.CodeInvalid {
+		return exitError{2, err}
+	} else if err != nil {
 		return err
 	}
 	if err := finish(); err != nil {

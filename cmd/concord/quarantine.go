@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -57,19 +58,17 @@ func (c *quarantineReplayCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	found, err := db.FindQuarantined(ctx, c.Home, c.Limit)
+	found, err := db.FindQuarantined(ctx, c.Home, max(c.Limit, len(c.IDs)), c.IDs...)
 	if err != nil {
 		return err
 	}
-	wanted := make(map[int64]bool, len(c.IDs))
 	for _, id := range c.IDs {
-		wanted[id] = true
+		if !slices.ContainsFunc(found, func(q postgres.Quarantined) bool { return q.ID == id }) {
+			return exitError{2, fmt.Errorf("record %d is not in quarantine; `concord quarantine list` shows those that are", id)}
+		}
 	}
 	written, kept := 0, 0
 	for _, q := range found {
-		if len(wanted) > 0 && !wanted[q.ID] {
-			continue
-		}
 		err := db.Replay(ctx, q)
 		if err != nil && !errors.Is(err, postgres.ErrStillBad) {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,6 +15,9 @@ type retentionCmd struct {
 
 // Run drops whole partitions.
 func (c *retentionCmd) Run(ctx context.Context) error {
+	if c.Keep < 24*time.Hour { // the server writes to the partitions of today and tomorrow
+		return exitError{2, errors.New("--keep: want at least 24h")}
+	}
 	db, err := c.open(ctx)
 	if err != nil {
 		return err

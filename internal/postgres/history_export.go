@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/concord-home/concord"
 )
 
 // HistoryRow is one change of an export.
@@ -22,8 +25,13 @@ type HistoryRow struct {
 }
 
 // Export calls fn for each change of the entities that match a glob ("" is all)
-// in [from, to), in order of entity and time. It holds one row at a time.
+// in [from, to), in order of entity and time. It holds one row at a time. A glob
+// that is none is [concord.CodeInvalid], one that no entity matches
+// [concord.CodeNotFound].
 func (db *DB) Export(ctx context.Context, home int64, glob string, from, to time.Time, fn func(HistoryRow) error) error {
+	if _, err := path.Match(glob, ""); err != nil {
+		return concord.Errorf(concord.CodeInvalid, "%q is no pattern of entity ids: * stands for any text, ? for one character, [ab] for one of them", glob)
+	}
 	entities, err := db.pool.Query(ctx, `
 		select distinct entity_id from history_entity where home_id = $1 order by entity_id`, home)
 	if err != nil {
@@ -33,10 +41,14 @@ func (db *DB) Export(ctx context.Context, home int64, glob string, from, to time
 	if err != nil {
 		return classify(err)
 	}
-	for _, id := range ids {
-		if match, err := path.Match(glob, id); glob != "" && (err != nil || !match) {
-			continue
-		}
+	matched := slices.DeleteFunc(ids, func(id string) bool {
+		match, _ := path.Match(glob, id) // it is a pattern
+		return glob != "" && !match
+	})
+	if len(matched) == 0 && glob != "" {
+		return concord.Errorf(concord.CodeNotFound, "the history has no entity %q", glob)
+	}
+	for _, id := range matched {
 		if err := db.exportEntity(ctx, home, id, from, to, fn); err != nil {
 			return fmt.Errorf("export %s: %w", id, err)
 		}

@@ -80,14 +80,15 @@ type Quarantined struct {
 	Last     time.Time
 }
 
-// FindQuarantined returns the max records of a home that were seen last, of all homes when home is 0.
-func (db *DB) FindQuarantined(ctx context.Context, home int64, max int) ([]Quarantined, error) {
+// FindQuarantined returns the max records of a home that were seen last, of all
+// homes when home is 0, and only those with one of the ids when some are given.
+func (db *DB) FindQuarantined(ctx context.Context, home int64, max int, ids ...int64) ([]Quarantined, error) {
 	rows, err := db.pool.Query(ctx, `
 		select quarantine_id, home_id, entity_id, reason, sqlstate, record, count, first_seen, last_seen
 		from quarantine
-		where $1::bigint in (0, home_id)
+		where $1::bigint in (0, home_id) and (cardinality($3::bigint[]) = 0 or quarantine_id = any($3))
 		order by last_seen desc, quarantine_id desc
-		limit $2`, home, max)
+		limit $2`, home, max, append([]int64{}, ids...)) // none is not null
 	if err != nil {
 		return nil, classify(err)
 	}
