@@ -27,9 +27,11 @@ type disk struct {
 	mounted bool
 }
 
-// make makes the disks. Without the right to mount they are plain directories,
-// and why is set.
-func (d *disks) make() error {
+var errOwnDisk = errors.New("the machine's own disk is used")
+
+// make makes the disks. On the machine's own disk, or without the right to
+// mount, they are plain directories, and why is set.
+func (d *disks) make(own bool) error {
 	var err error
 	if d.dir, err = os.MkdirTemp("", "concord-faults-"); err != nil {
 		return err
@@ -41,7 +43,9 @@ func (d *disks) make() error {
 	if err != nil {
 		return err
 	}
-	d.why = mountMemory(d.memory, 3*roomy)
+	if d.why = errOwnDisk; !own {
+		d.why = mountMemory(d.memory, 3*roomy)
+	}
 	return errors.Join(d.makeOne(&d.database), d.makeOne(&d.concord))
 }
 

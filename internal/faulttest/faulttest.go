@@ -30,7 +30,10 @@ type Options struct {
 	// Remembers is how many changes of each entity the home's own history keeps;
 	// 0 is more than the run makes, so that there must be no gap.
 	Remembers int
-	Log       func(format string, args ...any)
+	// OwnDisk has everything on this machine's own disk, whose fsync counts, and
+	// leaves out the faults of disks. Else it is in memory.
+	OwnDisk bool
+	Log     func(format string, args ...any)
 	// Only leaves the faults whose names have one of these parts, with commas
 	// between them; "" is all.
 	Only string
@@ -69,7 +72,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 
 func (r *Run) start(ctx context.Context) error {
 	var err error
-	if err = r.disks.make(); err != nil {
+	if err = r.disks.make(r.options.OwnDisk); err != nil {
 		return err
 	}
 	if err = r.startServer(ctx); err != nil {
