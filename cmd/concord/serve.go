@@ -30,6 +30,9 @@ type serveCmd struct {
 	Commit          int           `env:"SYNC_COMMIT" default:"500" help:"Records per transaction of a reconciliation."`
 	ReconcilePeriod time.Duration `env:"RECONCILE_PERIOD" default:"5m" help:"Time between reconciliations that nothing else asked for."`
 	SpoolMaxBytes   int64         `env:"SPOOL_MAX_BYTES" default:"0" help:"Most bytes in the spool; 0 is a quarter of the free disk, 8 GiB at most. A change holds from the next start."`
+	SpoolMaxAge     time.Duration `env:"SPOOL_MAX_AGE" default:"240h" help:"How long a change may wait in the spool before it takes no more; 0 is any time. What it does not take is asked of the home later."`
+	SpoolSync       time.Duration `env:"SPOOL_SYNC" default:"0s" help:"How long the spool of this process may wait with what it heard until it is safe from a power failure; 0 is not at all."`
+	SpoolReplicas   int           `env:"SPOOL_REPLICAS" default:"0" help:"Copies of the spool in the cluster of NATS_URL; 0 is 3, or 1 where it is no cluster. Counts when the spool is made."`
 	HistoryDays     int           `env:"HISTORY_DAYS" default:"10" help:"Days that raw history and 5-minute statistics are kept; hourly ones are kept for ever."`
 	Deadband        []string      `env:"DEADBAND" sep:";" placeholder:"RULE" help:"Keep small changes out of history, such as \"sensor.*_power: absolute=5 interval=10s\"; the first rule that matches counts."`
 	AllowedHosts    []string      `env:"ALLOWED_HOSTS" placeholder:"NAME" help:"Names by which browsers and Prometheus call this server, separated by commas, beside localhost, IP addresses and the machine's own name; * allows any."`
@@ -84,7 +87,8 @@ func (c *serveCmd) config() (app.Config, error) {
 	config := app.Config{
 		Listen: c.Listen, DataDir: c.Data, HAURL: c.HAURL, NATSURL: c.NATSURL, MaxConns: c.MaxConns, DatabaseWait: c.DatabaseWait,
 		Attempts: c.Attempts, FirstWait: c.FirstWait, LongestWait: c.LongestWait, Chunk: c.Chunk, Commit: c.Commit,
-		ReconcilePeriod: c.ReconcilePeriod, SpoolMaxBytes: c.SpoolMaxBytes, TrustProxy: c.TrustProxy, AllowedHosts: c.AllowedHosts,
+		ReconcilePeriod: c.ReconcilePeriod, SpoolMaxBytes: c.SpoolMaxBytes, SpoolMaxAge: c.SpoolMaxAge,
+		SpoolSync: c.SpoolSync, SpoolReplicas: c.SpoolReplicas, TrustProxy: c.TrustProxy, AllowedHosts: c.AllowedHosts,
 		SimulatedRate: c.SimulatedRate, SimulatedEntites: c.SimulatedSize, Version: version(),
 		HistoryDays: c.HistoryDays, Logger: newLogger(os.Stderr, c.LogLevel, c.LogFormat), Announce: announce,
 		Traces: app.TracesOfEnvironment(),
@@ -142,6 +146,9 @@ func (c *serveCmd) validate() error {
 		{"HISTORY_DAYS", c.HistoryDays >= 1, "at least 1"},
 		{"RECONCILE_PERIOD", c.ReconcilePeriod >= time.Second, "at least 1s"},
 		{"SPOOL_MAX_BYTES", c.SpoolMaxBytes == 0 || c.SpoolMaxBytes >= 1<<20, "0 or at least 1048576"},
+		{"SPOOL_MAX_AGE", c.SpoolMaxAge == 0 || c.SpoolMaxAge >= time.Minute, "0 or at least 1m"},
+		{"SPOOL_SYNC", c.SpoolSync == 0 || c.SpoolSync >= time.Millisecond && c.SpoolSync <= time.Minute, "0, or 1ms to 1m"},
+		{"SPOOL_REPLICAS", c.SpoolReplicas >= 0 && c.SpoolReplicas <= 5, "0 to 5"},
 		{"HEALTH_WINDOW", c.HealthWindow >= time.Minute && c.HealthWindow <= 24*time.Hour, "1m to 24h"},
 		{"HEALTH_DEGRADED", c.HealthDegraded > 0 && c.HealthDegraded < 1, "more than 0 and less than 1"},
 		{"HEALTH_UNHEALTHY", c.HealthUnhealthy > c.HealthDegraded && c.HealthUnhealthy < 1, "more than HEALTH_DEGRADED and less than 1"},

@@ -138,7 +138,8 @@ func (a *App) openDatabase(ctx context.Context) error {
 func (a *App) openSpool(ctx context.Context) error {
 	var err error
 	a.bus, err = bus.Open(ctx, bus.Options{
-		URL: a.config.NATSURL, Dir: filepath.Join(a.config.DataDir, "spool"), MaxBytes: a.config.SpoolMaxBytes, Logger: a.log,
+		URL: a.config.NATSURL, Dir: filepath.Join(a.config.DataDir, "spool"), MaxBytes: a.config.SpoolMaxBytes, MaxAge: a.config.SpoolMaxAge,
+		SyncEvery: a.config.SpoolSync, Replicas: a.config.SpoolReplicas, Logger: a.log,
 		OnLost: a.hearAgain,
 	})
 	if err != nil {

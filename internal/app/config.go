@@ -36,6 +36,9 @@ type Config struct {
 	ReconcilePeriod  time.Duration          // between reconciliations that nothing else asked for
 	DatabaseWait     time.Duration          // how long the start waits for the database
 	SpoolMaxBytes    int64                  // 0 means a quarter of the free disk, 8 GiB at most
+	SpoolMaxAge      time.Duration          // 0 means any
+	SpoolSync        time.Duration          // 0 means that each message is on disk before it is acknowledged
+	SpoolReplicas    int                    // in a cluster; 0 means 3, or 1 where there is none
 	HistoryDays      int                    // that raw history and 5-minute statistics are kept; 0 means 10
 	Deadband         []concord.DeadbandRule // what is kept out of history
 	SimulatedRate    float64                // changes a second of the simulated home

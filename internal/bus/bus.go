@@ -3,10 +3,10 @@
 //
 // One stream holds all homes, each under a subject of its own. A publish
 // returns when the message is on disk: the embedded server runs with SyncAlways,
-// which costs one fsync a message (4,600 messages a second on the machine of
-// the benchmarks), so the publisher puts many changes into one message. When
-// the stream is full, publishing fails (DiscardNew); nothing that was accepted
-// is ever pushed out. What the writer has committed is purged.
+// which costs one fsync a message (docs/benchmarks.md has what each policy
+// costs), so the publisher puts many changes into one message. When the stream
+// is full, or its oldest message too old, publishing fails; nothing that was
+// accepted is ever pushed out. What the writer has committed is purged.
 package bus
 
 import (
@@ -39,7 +39,14 @@ type Options struct {
 	URL      string // of a NATS server or cluster; "" starts one in this process
 	Dir      string // store of the embedded server
 	MaxBytes int64  // of the stream; 0 means a quarter of the free disk, 8 GiB at most
-	Replicas int    // of the stream, for a cluster; 0 means 1
+	// MaxAge is how long a message may wait before no more are taken; 0 is any time.
+	MaxAge time.Duration
+	// Replicas of the stream in a cluster; 0 means 3, or 1 where URL is no cluster.
+	Replicas int
+	// SyncEvery is how long the embedded server may wait with what it took before it
+	// is safe from a power failure; 0 means that each message is before it is
+	// acknowledged. A crash of the process loses nothing either way.
+	SyncEvery time.Duration
 	// OnLost is told, once each time, that the stream was deleted with what was not
 	// written, and made anew; may be nil.
 	OnLost func()
@@ -57,6 +64,8 @@ type Bus struct {
 
 	options Options
 	last    atomic.Uint64 // the last sequence that is known
+	looked  atomic.Int64  // when the oldest message was asked for, ns
+	oldest  atomic.Int64  // when it came, ns; 0 when there is none
 
 	reviving sync.Mutex
 
@@ -107,8 +116,8 @@ func (b *Bus) connect(o Options) error {
 
 func (b *Bus) startServer(dir string) error {
 	s, err := server.NewServer(&server.Options{
-		ServerName: "concord", DontListen: true, JetStream: true, StoreDir: dir, SyncAlways: true,
-		MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
+		ServerName: "concord", DontListen: true, JetStream: true, StoreDir: dir,
+		SyncAlways: b.options.SyncEvery == 0, SyncInterval: b.options.SyncEvery, MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
 		JetStreamMaxStore: maxStore, JetStreamMaxMemory: maxMemory,
 	})
 	if err != nil {
@@ -148,6 +157,10 @@ func (b *Bus) Pending(ctx context.Context) (int64, error) {
 
 // Publish implements [concord.Spool].
 func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error) {
+	if b.tooOld(ctx) {
+		b.setStatus(false, tooOld)
+		return 0, concord.Errorf(concord.CodeUnavailable, tooOld)
+	}
 	var seq uint64
 	for _, payload := range encode(batch, int(b.conn.MaxPayload())-4096) {
 		request, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Depth is what waits in the spool, of all homes.
@@ -13,23 +15,51 @@ type Depth struct {
 	Oldest   time.Time // when the oldest message came; zero when none waits
 	MaxBytes int64     // that the spool may reach
 	Room     int64     // bytes that it still takes: up to MaxBytes, and what is free on the disk when that is ours
+	// Aged is the part of [Options.MaxAge] that the oldest message has waited.
+	Aged float64
 }
 
-// fewRoom is the part of its size that a spool which is filling up has left. At
-// 100 events a second and 8 GiB that is hours before it takes no more.
+// fewRoom is the part of its size, or age, that a spool which is filling up has
+// left. At 100 events a second and 8 GiB that is hours before it takes no more.
 const fewRoom = 0.25
 
 // Filling tells a spool that still takes everything, and will not for long
 // unless it is written.
-func (d Depth) Filling() bool { return float64(d.Room) < fewRoom*float64(d.MaxBytes) }
+func (d Depth) Filling() bool { return d.Full() > 1-fewRoom }
 
-// Full is the part of the spool that is used, or that the disk does not have,
-// from 0 to 1.
+// Full is the part of the spool that is used, that the disk does not have, or of
+// the time that a message may wait, from 0 to 1.
 func (d Depth) Full() float64 {
-	if d.MaxBytes <= 0 {
+	used := 0.0
+	if d.MaxBytes > 0 {
+		used = 1 - float64(d.Room)/float64(d.MaxBytes)
+	}
+	return min(max(used, d.Aged), 1)
+}
+
+const tooOld = "the oldest change in the spool waits longer than SPOOL_MAX_AGE"
+
+// tooOld tells, as of at most a second ago, that the oldest message has waited
+// too long.
+func (b *Bus) tooOld(ctx context.Context) bool {
+	if b.options.MaxAge <= 0 {
+		return false
+	}
+	now := time.Now()
+	if looked := b.looked.Load(); now.UnixNano()-looked > int64(time.Second) && b.looked.CompareAndSwap(looked, now.UnixNano()) {
+		if info, err := b.stream.Info(ctx); err == nil { // else publishing fails too
+			b.oldest.Store(oldest(info))
+		}
+	}
+	at := b.oldest.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)) > b.options.MaxAge
+}
+
+func oldest(info *jetstream.StreamInfo) int64 {
+	if info.State.Msgs == 0 {
 		return 0
 	}
-	return 1 - float64(d.Room)/float64(d.MaxBytes)
+	return info.State.FirstTime.UnixNano()
 }
 
 // MaxBytes asks for the size that the spool may reach.
@@ -56,6 +86,9 @@ func (b *Bus) Depth(ctx context.Context) (Depth, error) {
 	}
 	if d.Messages > 0 {
 		d.Oldest = info.State.FirstTime
+		if b.options.MaxAge > 0 {
+			d.Aged = float64(time.Since(d.Oldest)) / float64(b.options.MaxAge)
+		}
 	}
 	return d, nil
 }

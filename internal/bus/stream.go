@@ -33,11 +33,11 @@ func (b *Bus) ensureStream(ctx context.Context) (created bool, err error) {
 		return false, err
 	}
 	first := max(uint64(time.Now().UnixMicro()), b.last.Load()+1) //nolint:gosec // after 1970
-	stream, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
+	stream, err = b.createStream(ctx, jetstream.StreamConfig{
 		Name: streamName, Description: "What homes said, until it is written.",
 		Subjects: []string{subjectPrefix + "*"}, Storage: jetstream.FileStorage,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		MaxBytes: b.maxBytes(0), Replicas: max(b.options.Replicas, 1), FirstSeq: first,
+		MaxBytes: b.maxBytes(0), Replicas: b.options.Replicas, FirstSeq: first,
 	})
 	if err != nil {
 		return false, err
@@ -46,6 +46,38 @@ func (b *Bus) ensureStream(ctx context.Context) (created bool, err error) {
 		b.stream = stream
 	}
 	return true, nil
+}
+
+// usualReplicas survive the loss of one server of a cluster.
+const usualReplicas = 3
+
+// createStream makes the stream with as many replicas as are set; when that is
+// left open, with the usual ones where there is a cluster.
+func (b *Bus) createStream(ctx context.Context, config jetstream.StreamConfig) (jetstream.Stream, error) {
+	if config.Replicas > 0 {
+		return b.js.CreateStream(ctx, config)
+	}
+	if b.server == nil {
+		config.Replicas = usualReplicas
+		stream, err := b.js.CreateStream(ctx, config)
+		if !tooFewServers(err) {
+			return stream, err
+		}
+		b.log.Warn("the spool has one copy: its server is no cluster of three", "error", err)
+	}
+	config.Replicas = 1
+	return b.js.CreateStream(ctx, config)
+}
+
+// JetStream's codes for replicas that it cannot place.
+const (
+	noPeers      = 10005
+	notClustered = 10074
+)
+
+func tooFewServers(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == noPeers || api.ErrorCode == notClustered)
 }
 
 // maxBytes is how large the stream may become: what was set, else a quarter of

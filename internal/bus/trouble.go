@@ -43,7 +43,7 @@ func (b *Bus) revive() {
 			b.log.Warn("the spool cannot be switched off", "error", err)
 		}
 	}
-	config := &server.JetStreamConfig{StoreDir: b.dir, MaxStore: maxStore, MaxMemory: maxMemory, SyncAlways: true}
+	config := &server.JetStreamConfig{StoreDir: b.dir, MaxStore: maxStore, MaxMemory: maxMemory, SyncAlways: b.options.SyncEvery == 0, SyncInterval: b.options.SyncEvery}
 	if err := b.server.EnableJetStream(config); err != nil {
 		b.log.Warn("the spool stays off: is the disk full?", "error", err)
 		return
