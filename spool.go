@@ -39,12 +39,15 @@ type Record struct {
 
 // SnapshotInfo is what a [BatchSnapshot] holds beside states.
 type SnapshotInfo struct {
-	Seq      int64  // the snapshot's place in the stream
-	Part     int    // from 0
-	Last     bool   // this part completes it
-	Cause    string // who asked: "connect", "registry", "periodic", "request"
-	Endpoint string // for metrics: the handler that asked, else "background_sync"
-	Registry *RegistryParts
+	Seq int64 // the snapshot's place in the stream
+	// RegistrySeq is a place before the registry was read: it knows all that was
+	// heard until then.
+	RegistrySeq int64
+	Part        int    // from 0
+	Last        bool   // this part completes it
+	Cause       string // who asked: "connect", "registry", "periodic", "request"
+	Endpoint    string // for metrics: the handler that asked, else "background_sync"
+	Registry    *RegistryParts
 	// CorrelationID is that of the request that asked; "" when none did.
 	CorrelationID string `json:",omitempty"`
 }

@@ -72,7 +72,9 @@ type BadRecord struct {
 type Snapshot struct {
 	HomeID   int64
 	Position Position
-	Endpoint string
-	Registry *RegistryParts
-	States   []Record
+	// RegistryAt is a place in the stream before the registry was read.
+	RegistryAt Position
+	Endpoint   string
+	Registry   *RegistryParts
+	States     []Record
 }

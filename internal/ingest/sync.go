@@ -23,7 +23,7 @@ func (w *Writer) addSnapshot(ctx context.Context, b *concord.Spooled) error {
 	if info.Part == 0 {
 		w.snapshot = &assembly{cause: info.Cause, Snapshot: concord.Snapshot{
 			HomeID: w.Home, Position: concord.Position{Epoch: b.Epoch, Seq: info.Seq}, Endpoint: info.Endpoint,
-			Registry: new(concord.RegistryParts),
+			RegistryAt: concord.Position{Epoch: b.Epoch, Seq: info.RegistrySeq}, Registry: new(concord.RegistryParts),
 		}}
 	}
 	s := w.snapshot

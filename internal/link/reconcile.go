@@ -152,6 +152,7 @@ func (o *Owner) serve(ctx context.Context, requests []syncRequest) {
 func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	before := o.table.at()
 	parts, err := fetchRegistry(ctx, o.client)
 	if err != nil {
 		return nil, 0, err
@@ -179,6 +180,9 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64
 		info.Seq, connection = at.Seq, at.Connection
 		batch.Records = recordsOf(states, at)
 		o.repair(ctx, states, at)
+	}
+	if before.Connection == connection {
+		info.RegistrySeq = before.Seq
 	}
 	o.feed.SetRegistry(o.home.ID, concord.NewRegistry(slices.Clone(parts.Floors), slices.Clone(parts.Areas),
 		slices.Clone(parts.Devices), slices.Clone(parts.Entities), slices.Clone(parts.Labels), parts.KeepOrder))

@@ -51,26 +51,32 @@ func (r *historyRows) part(from, to int) *historyRows {
 // costs time only.
 type pastHome struct {
 	seed maphash.Seed
+	days int // that raw history is kept
 
 	mu     sync.Mutex
 	loaded bool
 	keys   map[string]entityNumber
+	owners map[int64]bool              // numbers in use, also by entities that are gone or have another name
 	known  map[uint64]attributesNumber // by a hash of the raw text
 	newest map[int64]int64             // last_updated in µs of an entity's newest row, by its key
 	filter deadband
 }
 
 type entityNumber struct {
-	key    int64
-	stored bool // in history_entity
+	key        int64
+	stored     bool // in history_entity
+	registered bool // the number of a registry entry
+	// after is where in the stream the name's former entity was removed; nil when
+	// there is no doubt whose the number is.
+	after *concord.Position
 }
 
 // maxKnownAttributes bounds the memory: 24 bytes each.
 const maxKnownAttributes = 200_000
 
-func newPastHome() *pastHome {
+func newPastHome(days int) *pastHome {
 	return &pastHome{
-		seed: maphash.MakeSeed(), keys: make(map[string]entityNumber), known: make(map[uint64]attributesNumber), newest: make(map[int64]int64),
+		seed: maphash.MakeSeed(), days: days, keys: make(map[string]entityNumber), owners: make(map[int64]bool), known: make(map[uint64]attributesNumber), newest: make(map[int64]int64),
 	}
 }
 
@@ -79,7 +85,7 @@ func (db *DB) past(home int64) *pastHome {
 	defer db.pastMu.Unlock()
 	p := db.pasts[home]
 	if p == nil {
-		p = newPastHome()
+		p = newPastHome(db.days.keep)
 		db.pasts[home] = p
 	}
 	return p
@@ -101,6 +107,7 @@ func (p *pastHome) historyOf(records []concord.Record) (rows *historyRows, index
 	defer p.mu.Unlock()
 	for i := range records {
 		if records[i].Removed {
+			p.release(records[i].State)
 			index[i] = -1
 			continue
 		}
@@ -127,8 +134,12 @@ func (r *historyRows) append(p *pastHome, s *concord.State) {
 	r.raw = append(r.raw, s.Attributes)
 }
 
+// maxNumber is far above what anybody measures: sums of numbers up to here, times
+// the seconds that they held, are numbers still.
+const maxNumber = 1e300
+
 // Number reads a state as a number. Infinities, hexadecimal, underscores and
-// the like are text.
+// the like are text, and what is beyond [maxNumber].
 func Number(state string) (float64, bool) {
 	if state == "" || len(state) > 40 {
 		return 0, false
@@ -141,5 +152,5 @@ func Number(state string) (float64, bool) {
 		}
 	}
 	v, err := strconv.ParseFloat(state, 64)
-	return v, err == nil && !math.IsInf(v, 0)
+	return v, err == nil && math.Abs(v) <= maxNumber
 }

@@ -42,16 +42,21 @@ func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord
 	db.ensurePartitions(ctx, rows.updated)
 	remember := func() {}
 	err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
-		open, err := findOpen(ctx, tx, home, results)
+		open, keys, err := findOpen(ctx, tx, home, results)
 		if err != nil {
 			return err
 		}
 		rows, _ := past.historyOf(answered(open))
+		for i, id := range rows.ids { // a name that was given up since has another number
+			if key, ok := keys[id]; ok {
+				rows.keys[i] = key
+			}
+		}
 		if counts, remember, err = past.mergeHistory(ctx, tx, home, rows); err != nil {
 			return err
 		}
 		for _, r := range open {
-			if err := finishBackfill(ctx, tx, home, past, r); err != nil {
+			if err := finishBackfill(ctx, tx, home, keys, r); err != nil {
 				return err
 			}
 		}
@@ -87,27 +92,32 @@ func answered(results []concord.BackfillResult) []concord.Record {
 }
 
 // findOpen leaves out what another instance has finished, and what was asked of
-// an entity that has another name by now: its question is still to be asked.
-func findOpen(ctx context.Context, tx pgx.Tx, home int64, results []concord.BackfillResult) ([]concord.BackfillResult, error) {
+// an entity that has another name by now: its question is still to be asked. It
+// returns the numbers that the questions are of, by name.
+func findOpen(ctx context.Context, tx pgx.Tx, home int64, results []concord.BackfillResult) ([]concord.BackfillResult, map[string]int64, error) {
 	ids, names := make([]int64, len(results)), make([]string, len(results))
 	for i, r := range results {
 		ids[i], names[i] = r.ID, r.EntityID
 	}
 	rows, err := tx.Query(ctx, `
-		select (g.i - 1)::integer
+		select (g.i - 1)::integer, b.entity_key
 		from unnest($2::bigint[], $3::text[]) with ordinality as g (id, name, i)
 		join backfill b on b.home_id = $1 and b.backfill_id = g.id
 		where `+askedAs+` = g.name
 		order by g.i`, home, ids, names)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowTo[int])
-	open := make([]concord.BackfillResult, len(found))
-	for i, n := range found {
-		open[i] = results[n]
-	}
-	return open, err
+	var open []concord.BackfillResult
+	keys := make(map[string]int64)
+	var i int
+	var key int64
+	_, err = pgx.ForEachRow(rows, []any{&i, &key}, func() error {
+		open = append(open, results[i])
+		keys[results[i].EntityID] = key
+		return nil
+	})
+	return open, keys, err
 }
 
 // mergeHistory stores what the home's history has and ours has not, in
@@ -172,7 +182,7 @@ func (r *historyRows) take(o *historyRows, i int) {
 	r.users, r.raw, r.hashes = append(r.users, o.users[i]), append(r.raw, o.raw[i]), append(r.hashes, o.hashes[i])
 }
 
-func finishBackfill(ctx context.Context, tx pgx.Tx, home int64, past *pastHome, r concord.BackfillResult) error {
+func finishBackfill(ctx context.Context, tx pgx.Tx, home int64, keys map[string]int64, r concord.BackfillResult) error {
 	if r.Again > 0 {
 		_, err := tx.Exec(ctx, `
 			update backfill
@@ -187,7 +197,7 @@ func finishBackfill(ctx context.Context, tx pgx.Tx, home int64, past *pastHome, 
 	for _, g := range r.Gaps {
 		var key *int64
 		if g.EntityID != "" {
-			k := past.keyOf(g.EntityID)
+			k := keys[r.EntityID]
 			key = &k
 		}
 		if err := insertGap(ctx, tx, home, key, g.From, g.To, g.Reason); err != nil {

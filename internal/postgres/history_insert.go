@@ -54,13 +54,15 @@ func (p *pastHome) storeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 	}
 	fresh := p.fresh(rows)
 	if err := fresh.insert(ctx, tx, home); err != nil {
+		if errors.Is(err, errNumberTaken) {
+			p.forgetKeys()
+		}
 		return 0, remember, err
 	}
-	if err := moveRollUpBack(ctx, tx, home, rows); err != nil {
+	if stored, err = store(); err != nil {
 		return 0, remember, err
 	}
-	stored, err = store()
-	return stored, func() { p.remember(fresh, newest) }, err
+	return stored, func() { p.remember(fresh, newest) }, p.moveRollUpBack(ctx, tx, home, rows)
 }
 
 // newestOf returns the times of the newest rows by entity, and whether every row

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"hash/maphash"
 	"time"
 
@@ -22,15 +24,41 @@ type attributesNumber struct {
 // today is a day number; the database's attributes.seen_on follows it.
 func today() int32 { return int32(time.Now().Unix() / 86_400) } //nolint:gosec // until the year 5 million
 
-// key returns the number of an entity: the one in the database, else that of
-// its entity id, which is stored with the first row.
+// key returns the number of an entity: the one in the database, else one of its
+// entity id, which is stored with the first row.
 func (p *pastHome) key(entityID string) int64 {
 	n, ok := p.keys[entityID]
 	if !ok {
-		n = entityNumber{key: (*concord.Registry)(nil).EntityKey(entityID)}
-		p.keys[entityID] = n
+		n = entityNumber{key: p.unused(entityID)}
+		p.keys[entityID], p.owners[n.key] = n, true
 	}
 	return n.key
+}
+
+// unused returns the first number of an entity id that stands for nothing yet:
+// an entity that had the name before keeps the number that it began with.
+func (p *pastHome) unused(entityID string) int64 {
+	key := hashName(entityID)
+	for n := 1; p.owners[key]; n++ {
+		key = hashName(fmt.Sprintf("%s\x00%d", entityID, n))
+	}
+	return key
+}
+
+func hashName(name string) int64 { return (*concord.Registry)(nil).EntityKey(name) }
+
+// release is called when an entity is removed. It may have been renamed: what
+// follows under its name may be another entity, and gets another number until
+// the registry says whose it is. The place of the removal makes that number, so
+// that it is the same should the removal be handled again. Entities without a
+// registry entry cannot be renamed and keep theirs.
+func (p *pastHome) release(gone *concord.State) {
+	if !p.keys[gone.EntityID].registered {
+		return
+	}
+	at := gone.Position
+	key := hashName(fmt.Sprintf("%s\x00%d.%d", gone.EntityID, at.Epoch, at.Seq))
+	p.keys[gone.EntityID], p.owners[key] = entityNumber{key: key, after: &at}, true
 }
 
 func (p *pastHome) keyOf(entityID string) int64 {
@@ -79,6 +107,8 @@ func canonical(raw []byte) []byte {
 type freshRows struct {
 	entityIDs  []string
 	entityKeys []int64
+	afterEpoch []*int64 // see entityNumber
+	afterSeq   []*int64
 	hashes     []uint64
 	ids        []int64
 	texts      []string
@@ -96,7 +126,11 @@ func (p *pastHome) fresh(rows *historyRows) *freshRows {
 				keys = make(map[int64]bool)
 			}
 			keys[rows.keys[i]] = true
-			f.entityIDs, f.entityKeys = append(f.entityIDs, id), append(f.entityKeys, rows.keys[i])
+			n := p.keys[id]
+			if n.key != rows.keys[i] { // the number from before it was removed
+				n.after = nil
+			}
+			f.add(id, rows.keys[i], n.after)
 		}
 		h := rows.hashes[i]
 		if p.known[h].day == f.day || hashes[rows.attributes[i]] {
@@ -110,6 +144,19 @@ func (p *pastHome) fresh(rows *historyRows) *freshRows {
 	}
 	return f
 }
+
+func (f *freshRows) add(id string, key int64, after *concord.Position) {
+	f.entityIDs, f.entityKeys = append(f.entityIDs, id), append(f.entityKeys, key)
+	var epoch, seq *int64
+	if after != nil {
+		epoch, seq = &after.Epoch, &after.Seq
+	}
+	f.afterEpoch, f.afterSeq = append(f.afterEpoch, epoch), append(f.afterSeq, seq)
+}
+
+// errNumberTaken says that memory is behind the database: with what is there now
+// another try gets another number.
+var errNumberTaken = errors.New("the number of an entity belongs to another one")
 
 func (f *freshRows) insert(ctx context.Context, tx pgx.Tx, home int64) error {
 	if len(f.ids) > 0 {
@@ -127,12 +174,21 @@ func (f *freshRows) insert(ctx context.Context, tx pgx.Tx, home int64) error {
 	if len(f.entityIDs) == 0 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `
-		insert into history_entity (home_id, entity_key, entity_id)
-		select $1, g.key, g.id
-		from unnest($2::bigint[], $3::text[]) as g (key, id)
-		order by g.key
-		on conflict do nothing`, home, f.entityKeys, f.entityIDs)
+	var taken bool
+	err := tx.QueryRow(ctx, `
+		with given as (
+			select * from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[]) as g (key, id, after_epoch, after_seq)
+		), stored as (
+			insert into history_entity (home_id, entity_key, entity_id, after_epoch, after_seq)
+			select $1, g.* from given g order by g.key
+			on conflict do nothing
+		)
+		select exists (
+			select from given g join history_entity h on h.home_id = $1 and h.entity_key = g.key where h.entity_id <> g.id)`,
+		home, f.entityKeys, f.entityIDs, f.afterEpoch, f.afterSeq).Scan(&taken)
+	if err == nil && taken {
+		err = errNumberTaken
+	}
 	return err
 }
 
@@ -144,7 +200,9 @@ func (p *pastHome) remember(f *freshRows, newest map[int64]int64) {
 	}
 	for i, id := range f.entityIDs {
 		if p.keys[id].key == f.entityKeys[i] {
-			p.keys[id] = entityNumber{key: f.entityKeys[i], stored: true}
+			n := p.keys[id]
+			n.stored = true
+			p.keys[id] = n
 		}
 	}
 	for key, at := range newest {
@@ -153,7 +211,9 @@ func (p *pastHome) remember(f *freshRows, newest map[int64]int64) {
 }
 
 // load reads the numbers of the home's entities, once and after each change of
-// the registry. Of several numbers of one entity that of its registry entry counts.
+// the registry. Of several numbers of one entity that of its registry entry
+// counts, unless the name was given up since: then one from after that, or one
+// that is still to be found.
 func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 	p.mu.Lock()
 	loaded := p.loaded
@@ -162,19 +222,24 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 		return nil
 	}
 	rows, err := db.pool.Query(ctx, `
-		select h.entity_id, h.entity_key
+		select h.entity_id, h.entity_key, h.registry_id <> '', h.after_epoch is not null, o.entity_id is not null
 		from history_entity h
 		left join entity e on e.home_id = h.home_id and e.entity_id = h.entity_id
+		left join entity_state o on o.home_id = h.home_id and o.entity_id = h.entity_id
 		where h.home_id = $1
-		order by h.entity_id, h.registry_id <> '' and h.registry_id = e.registry_id, h.registry_id <> ''`, home)
+		order by h.entity_id, h.after_epoch nulls first, h.after_seq,
+		         h.registry_id <> '' and h.registry_id = e.registry_id, h.registry_id <> ''`, home)
 	if err != nil {
 		return err
 	}
-	keys := make(map[string]entityNumber)
+	keys, owners := make(map[string]entityNumber), make(map[int64]bool)
+	gone := make(map[string]bool)
 	var id string
 	var key int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &key}, func() error {
-		keys[id] = entityNumber{key: key, stored: true}
+	var registered, doubtful, present bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &key, &registered, &doubtful, &present}, func() error {
+		keys[id], owners[key] = entityNumber{key: key, stored: true, registered: registered}, true
+		gone[id] = registered && !present
 		return nil
 	})
 	if err != nil {
@@ -189,7 +254,13 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 	if len(p.filter.stored) > 0 { // newer than the database may say
 		filter.stored = p.filter.stored
 	}
-	p.keys, p.filter, p.loaded = keys, filter, true
+	p.keys, p.owners, p.filter, p.loaded = keys, owners, filter, true
+	for id, away := range gone {
+		if away {
+			n := entityNumber{key: p.unused(id), after: new(concord.Position)}
+			p.keys[id], p.owners[n.key] = n, true
+		}
+	}
 	return nil
 }
 
@@ -199,10 +270,11 @@ func (p *pastHome) forgetKeys() {
 	p.loaded = false
 }
 
-// syncKeys makes the numbers follow the registry: a renamed entity keeps its
-// own, with those from before its entry was known and those of entries that it
-// had before it was removed and added again.
-func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry) error {
+// syncKeys makes the numbers follow the registry, which knows all that was heard
+// until at: a renamed entity keeps its own, with those from before its entry was
+// known and those of entries that it had before it was removed and added again.
+// Numbers from after it gave up its name stay with the name.
+func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry, at concord.Position, days int) error {
 	var ids, registry []string
 	var keys []int64
 	for i := range all.Entities {
@@ -213,13 +285,23 @@ func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry)
 		ids, registry = append(ids, e.EntityID), append(registry, e.RegistryID)
 		keys = append(keys, all.EntityKey(e.EntityID))
 	}
+	if err := splitStatistics(ctx, tx, home, keys, ids, at, oldestDay(days)); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `
 		update history_entity h
 		set entity_id = g.id
 		from unnest($2::bigint[], $3::text[]) as g (key, id), history_entity r
 		where r.home_id = $1 and r.entity_key = g.key and r.entity_id <> g.id
-		  and h.home_id = $1 and h.entity_id = r.entity_id and h.registry_id <> all($4::text[])`, home, keys, ids, registry)
+		  and h.home_id = $1 and h.entity_id = r.entity_id and h.registry_id <> all($4::text[]) and h.after_epoch is null`,
+		home, keys, ids, registry)
 	if err != nil {
+		return err
+	}
+	if _, err = tx.Exec(ctx, `
+		update history_entity
+		set after_epoch = null, after_seq = null
+		where home_id = $1 and (after_epoch, after_seq) <= ($2, $3)`, home, at.Epoch, at.Seq); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `
@@ -230,4 +312,28 @@ func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry)
 		on conflict (home_id, entity_key) do update set entity_id = excluded.entity_id, registry_id = excluded.registry_id
 		where (h.entity_id, h.registry_id) <> (excluded.entity_id, excluded.registry_id)`, home, keys, ids, registry)
 	return err
+}
+
+// splitStatistics has statistics made again from when numbers were begun that
+// turn out to be another entity's than their name said.
+func splitStatistics(ctx context.Context, tx pgx.Tx, home int64, keys []int64, ids []string, at concord.Position, floor time.Time) error {
+	var first *time.Time
+	err := tx.QueryRow(ctx, `
+		with renamed as (
+			select g.id
+			from unnest($2::bigint[], $3::text[]) as g (key, id)
+			join history_entity r on r.home_id = $1 and r.entity_key = g.key and r.entity_id <> g.id
+		)
+		select min(f.last_updated)
+		from history_entity h
+		cross join lateral (
+			select last_updated from history
+			where home_id = $1 and entity_key = h.entity_key
+			order by last_updated limit 1) f
+		where h.home_id = $1 and (h.entity_id in (select id from renamed) or (h.after_epoch, h.after_seq) <= ($4, $5))`,
+		home, keys, ids, at.Epoch, at.Seq).Scan(&first)
+	if err != nil || first == nil {
+		return err
+	}
+	return moveRollUp(ctx, tx, home, later(*first, floor))
 }

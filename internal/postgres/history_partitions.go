@@ -15,10 +15,14 @@ const (
 	defaultHistoryDays = 10
 	daysAhead          = 3
 	day                = 24 * time.Hour
-	// partitionLockWait bounds how long other sessions can queue behind a change of
-	// the partitions.
-	partitionLockWait = 100 * time.Millisecond
-	partitionTries    = 50
+	// lockWait bounds how long other sessions can queue behind a change of the
+	// partitions. Upkeep comes again in a minute: beside somebody who reads for long
+	// it gives up soon.
+	lockWait  = 20 * time.Millisecond
+	lockPause = 100 * time.Millisecond
+	lockTries = 3
+	// dayAgain is when a day's partitions that could not be made are tried again.
+	dayAgain = time.Minute
 )
 
 // partitionDays remembers for which days (UTC, since 1970) there are partitions.
@@ -26,16 +30,19 @@ type partitionDays struct {
 	keep int
 
 	mu    *sync.Mutex
-	known map[int64]bool
+	known map[int64]time.Time // when to try again; zero for those that are there
 }
 
 func newPartitionDays(keep int) partitionDays {
-	return partitionDays{keep: orDefault(keep, defaultHistoryDays), mu: new(sync.Mutex), known: make(map[int64]bool)}
+	return partitionDays{keep: orDefault(keep, defaultHistoryDays), mu: new(sync.Mutex), known: make(map[int64]time.Time)}
 }
 
 func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 
 func startOf(n int64) time.Time { return time.Unix(n*int64(day/time.Second), 0).UTC() }
+
+// oldestDay begins the days of which raw history is kept.
+func oldestDay(keep int) time.Time { return startOf(dayOf(time.Now()) - int64(keep)) }
 
 // partitioned are the tables with a partition a day, and their time column.
 var partitioned = map[string]string{"history": "last_updated", "statistics_5m": "bucket"}
@@ -54,12 +61,15 @@ func (db *DB) ensurePartitions(ctx context.Context, times []time.Time) {
 		if db.days.wants(n) {
 			if err := db.createDay(ctx, n, 1); err != nil {
 				db.log.Debug("a partition is left for later", "day", startOf(n).Format(time.DateOnly), "error", err)
+				continue
 			}
+			db.days.made(n)
 		}
 	}
 }
 
-// wants tells days near the present that have no partition yet, each once.
+// wants tells days near the present that have no partition yet, each once in a
+// while.
 func (d *partitionDays) wants(n int64) bool {
 	now := dayOf(time.Now())
 	if n < now-int64(d.keep) || n > now+daysAhead {
@@ -67,11 +77,18 @@ func (d *partitionDays) wants(n int64) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.known[n] {
+	again, known := d.known[n]
+	if known && (again.IsZero() || time.Now().Before(again)) {
 		return false
 	}
-	d.known[n] = true
+	d.known[n] = time.Now().Add(dayAgain)
 	return true
+}
+
+func (d *partitionDays) made(n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.known[n] = time.Time{}
 }
 
 // createDay makes the day's partitions, taking over what the default one holds.
@@ -107,12 +124,27 @@ func createPartition(ctx context.Context, tx pgx.Tx, table, column string, n int
 	return nil
 }
 
+// dropPartition asks for the partition first: whoever reads the whole table for
+// long has locked it too, and then nobody comes to wait behind us at the table.
+func dropPartition(ctx context.Context, tx pgx.Tx, name string) error {
+	var exists bool
+	if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, name).Scan(&exists); err != nil || !exists {
+		return err
+	}
+	id := pgx.Identifier{name}.Sanitize()
+	if _, err := tx.Exec(ctx, `lock table `+id+` in access exclusive mode`); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `drop table `+id)
+	return err
+}
+
 // withLocks runs fn in a transaction that gives up a lock it does not get soon,
 // and tries again: whoever waits behind it waits for a moment only.
 func (db *DB) withLocks(ctx context.Context, tries int, fn func(tx pgx.Tx) error) error {
 	for {
 		err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d", partitionLockWait.Milliseconds())); err != nil {
+			if _, err := tx.Exec(ctx, fmt.Sprintf("set local lock_timeout = %d", lockWait.Milliseconds())); err != nil {
 				return err
 			}
 			return fn(tx)
@@ -124,7 +156,7 @@ func (db *DB) withLocks(ctx context.Context, tries int, fn func(tx pgx.Tx) error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(partitionLockWait):
+		case <-time.After(lockPause):
 		}
 	}
 }

@@ -40,23 +40,73 @@ func (db *DB) RunUpkeep(ctx context.Context) {
 func (db *DB) Upkeep(ctx context.Context, now time.Time) error {
 	var errs []error
 	for n := dayOf(now); n <= dayOf(now)+daysAhead; n++ {
-		errs = append(errs, db.createDay(ctx, n, partitionTries))
+		errs = append(errs, db.createDay(ctx, n, lockTries))
 	}
+	if err := db.rollUpAll(ctx, now); err != nil { // what is not summed up yet is kept
+		return errors.Join(append(errs, err)...)
+	}
+	_, err := db.DropHistory(ctx, now.AddDate(0, 0, -db.days.keep))
+	return errors.Join(append(errs, err)...)
+}
+
+func (db *DB) rollUpAll(ctx context.Context, now time.Time) error {
 	homes, err := db.FindHomes(ctx)
 	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, h := range homes {
+		_, err := db.StoreHeld(ctx, h.ID, now)
+		errs = append(errs, err)
+	}
+	if err := db.awaitWriters(ctx); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, h := range homes {
-		_, err := db.StoreHeld(ctx, h.ID, now)
-		errs = append(errs, err, db.rollUp(ctx, h.ID, now))
+		if err := db.rollUp(ctx, h.ID, now); err != nil {
+			errs = append(errs, fmt.Errorf("sum up home %d: %w", h.ID, err))
+		}
 	}
-	_, err = db.DropHistory(ctx, now.AddDate(0, 0, -db.days.keep))
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errs...)
+}
+
+const (
+	writersWait = 10 * time.Second
+	writersPoll = 5 * time.Millisecond
+)
+
+// awaitWriters returns when the transactions that write history at this moment
+// have ended. Those that begin later see that what they write is old, should it
+// be: see moveRollUpBack.
+func (db *DB) awaitWriters(ctx context.Context) error {
+	const writing = `
+		select virtualtransaction from pg_locks
+		where locktype = 'relation' and relation = 'history'::regclass and mode = 'RowExclusiveLock' and granted
+		  and database = (select oid from pg_database where datname = current_database())
+		  and virtualtransaction = any(coalesce($1::text[], array[virtualtransaction]))`
+	var open []string
+	for end := time.Now().Add(writersWait); ; {
+		rows, err := db.pool.Query(ctx, writing, open)
+		if err != nil {
+			return classify(err)
+		}
+		if open, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || len(open) == 0 {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("somebody has been writing history for %v: nothing is summed up meanwhile", writersWait)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(writersPoll):
+		}
+	}
 }
 
 // rollUp sums up one home's history, at most an hour a transaction. Only whole
 // buckets are made, so each change is read twice: for its 5 minutes and for its
-// hour.
+// hour. No transaction may be writing changes of before now.
 func (db *DB) rollUp(ctx context.Context, home int64, now time.Time) error {
 	for {
 		more := false
@@ -103,21 +153,35 @@ func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more
 	return to.Before(until), err
 }
 
+// asNumber leaves out what cannot be added up or weighed within a double, and
+// takes for 0 what cannot be weighed above it.
+const asNumber = `case when abs(value) < 1e-300 then 0 when abs(value) <= 1e300 then value end as value`
+
 // rollUpSQL cuts what held at each moment into buckets. $1 is the home, $2 and
 // $3 the time. What held at the beginning comes from the last row before it.
+// An entity of several numbers is summed up under one of them. avg is avoided:
+// it squares, and fails above 1e154.
 func rollUpSQL(table, width string) string {
 	return `
-	with changes as (
-		select entity_key, last_updated as at, value, state, true as change
-		from history
-		where home_id = $1 and last_updated >= $2 and last_updated < $3
+	with entities as materialized (
+		select entity_key, chosen from history_number where home_id = $1
+	), changes as (
+		select n.chosen as entity_key, h.last_updated as at, ` + asNumber + `, h.state, true as change
+		from history h join entities n using (entity_key)
+		where h.home_id = $1 and h.last_updated >= $2 and h.last_updated < $3
 	), before as (
-		select k.entity_key, $2::timestamptz as at, b.value, b.state, false as change
+		select distinct on (k.entity_key) k.entity_key, $2::timestamptz as at, b.value, b.state, false as change
 		from (select distinct entity_key from changes) k
+		join entities n on n.chosen = k.entity_key
 		cross join lateral (
-			select value, state from history h
-			where h.home_id = $1 and h.entity_key = k.entity_key and h.last_updated < $2
+			select ` + asNumber + `, state, last_updated from history h
+			where h.home_id = $1 and h.entity_key = n.entity_key and h.last_updated < $2
 			order by h.last_updated desc limit 1) b
+		order by k.entity_key, b.last_updated desc
+	), others as ( -- from when another number was chosen
+		delete from ` + table + ` s
+		using entities n
+		where s.home_id = $1 and s.entity_key = n.entity_key and n.entity_key <> n.chosen and s.bucket >= $2 and s.bucket < $3
 	), spans as (
 		select entity_key, at, value, state, change,
 		       lead(at, 1, $3::timestamptz) over (partition by entity_key order by at, change) as until
@@ -130,7 +194,7 @@ func rollUpSQL(table, width string) string {
 		where b.bucket < s.until or b.bucket <= s.at
 	), numbers as (
 		select entity_key, bucket, count(*) filter (where change) as count, min(value) as min, max(value) as max,
-		       coalesce(sum(value * seconds) / nullif(sum(seconds) filter (where value is not null), 0), avg(value)) as mean,
+		       coalesce(sum(value * seconds) / nullif(sum(seconds) filter (where value is not null), 0), sum(value) / count(value)) as mean,
 		       (array_agg(value order by at desc, change desc) filter (where value is not null))[1] as last,
 		       (array_agg(state order by at desc, change desc))[1] as last_state
 		from pieces
@@ -152,21 +216,29 @@ func rollUpSQL(table, width string) string {
 }
 
 // moveRollUpBack has statistics made again from a time on, when history for a
-// time before arrives late.
-func moveRollUpBack(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) error {
-	if len(rows.updated) == 0 {
-		return nil
-	}
-	oldest := rows.updated[0]
+// time before arrives late. It looks at the clock after the rows were written:
+// an upkeep that does not see them comes before that, see awaitWriters, and
+// leaves the time of young rows for later. Rows from before the days that are
+// kept, as of a home whose clock begins in 1970, are not summed up.
+func (p *pastHome) moveRollUpBack(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) error {
+	var oldest time.Time
+	floor := oldestDay(p.days)
 	for _, t := range rows.updated {
-		if t.Before(oldest) {
+		if !t.Before(floor) && (oldest.IsZero() || t.Before(oldest)) {
 			oldest = t
 		}
 	}
-	if time.Since(oldest) < settled/2 {
+	if oldest.IsZero() || time.Since(oldest) < settled/2 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `update rollup set done = least(done, $2) where home_id = $1`, home, oldest)
+	return moveRollUp(ctx, tx, home, oldest)
+}
+
+// moveRollUp writes the row whatever is in it, so that an upkeep at the same time conflicts.
+func moveRollUp(ctx context.Context, tx pgx.Tx, home int64, to time.Time) error {
+	_, err := tx.Exec(ctx, `
+		insert into rollup as r (home_id, done) values ($1, $2)
+		on conflict (home_id) do update set done = least(r.done, greatest($2, r.kept))`, home, to)
 	return err
 }
 
@@ -180,25 +252,37 @@ func (db *DB) DropHistory(ctx context.Context, before time.Time) ([]string, erro
 		if err != nil {
 			return dropped, classify(err)
 		}
+		if table == "history" && len(names) > 0 {
+			if err := db.endRollUp(ctx, startOf(dayOf(before))); err != nil {
+				return dropped, err
+			}
+		}
 		for _, name := range names {
-			err := db.withLocks(ctx, partitionTries, func(tx pgx.Tx) error {
-				_, err := tx.Exec(ctx, `drop table if exists `+pgx.Identifier{name}.Sanitize())
-				return err
-			})
-			if err != nil {
+			if err := db.withLocks(ctx, lockTries, func(tx pgx.Tx) error { return dropPartition(ctx, tx, name) }); err != nil {
 				return dropped, fmt.Errorf("drop %s: %w", name, err)
 			}
 			dropped = append(dropped, name)
 		}
 	}
 	return dropped, db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `delete from attributes where seen_on < $1::date - 1`, before); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `delete from history_other where last_updated < $1`, before); err != nil {
-			return err
+		for _, sql := range []string{
+			`delete from attributes where seen_on < $1::date - 1`,
+			`delete from history_other where stored_at < $1`,
+			`delete from statistics_5m_other where bucket < $1`,
+		} {
+			if _, err := tx.Exec(ctx, sql, before); err != nil {
+				return err
+			}
 		}
 		return dropQuarantined(ctx, tx, before)
+	})
+}
+
+// endRollUp has statistics of before a time never made again.
+func (db *DB) endRollUp(ctx context.Context, before time.Time) error {
+	return db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `update rollup set kept = greatest(kept, least($1, done)) where kept < least($1, done)`, before)
+		return err
 	})
 }
 

@@ -92,7 +92,7 @@ func (r *stageRun) entities(ctx context.Context) error {
 		return err
 	}
 	if err := r.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ *concord.StageCounts) error {
-		return syncKeys(ctx, tx, r.snapshot.HomeID, registry)
+		return syncKeys(ctx, tx, r.snapshot.HomeID, registry, r.snapshot.RegistryAt, r.db.days.keep)
 	}); err != nil {
 		return err
 	}
