@@ -42,6 +42,7 @@ var faults = []fault{
 	{name: "clock of the home steps while it is off", do: (*Run).stepClockOff},
 	{name: "entities renamed", do: (*Run).rename},
 	{name: "entities renamed while the home is off", do: (*Run).renameOff},
+	{name: "names change hands", do: (*Run).handOver},
 	{name: "an entity removed and added again", do: (*Run).recreate},
 	{name: "an entity removed and added again while the home is off", do: (*Run).recreateOff},
 	{name: "an entity removed while the home is off, and added again", do: (*Run).removeOff},

@@ -75,11 +75,41 @@ func (r *Run) renameOne(from, to string) error {
 		return fmt.Errorf("%s cannot become %s", from, to)
 	}
 	r.ledger.renamed(from, to)
+	r.renamed[to] = time.Now()
 	return nil
 }
 
 func (r *Run) renameOff(ctx context.Context) error {
 	return r.whileOff(ctx, func() error { return r.rename(ctx) })
+}
+
+// registryRead is long enough for Concord to have read the registry again.
+const registryRead = 2 * time.Second
+
+// handOver gives an entity another name, and its former one to another entity:
+// half of the times before the registry, which says so, is read. Two changes of
+// names that nobody heard could not be told apart before that.
+func (r *Run) handOver(ctx context.Context) error {
+	if err := r.caughtUp(ctx); err != nil {
+		return err
+	}
+	name, heir := r.sensor(), r.sensor()
+	for heir == name {
+		heir = r.sensor()
+	}
+	r.names++
+	if err := r.renameOne(name, fmt.Sprintf("sensor.renamed_%d", r.names)); err != nil {
+		return err
+	}
+	if err := r.caughtUp(ctx); err != nil {
+		return err
+	}
+	if r.rng.IntN(2) == 0 {
+		if err := pause(ctx, registryRead); err != nil {
+			return err
+		}
+	}
+	return r.renameOne(heir, name)
 }
 
 // recreate removes an entity and adds it again, half of the times with another
@@ -118,11 +148,13 @@ func (r *Run) removeOff(ctx context.Context) error {
 	return nil
 }
 
-// sensor chooses one that is in the registry.
+// sensor chooses one that is in the registry, and whose name Concord knows: of
+// one that is renamed twice before the registry is read nobody could tell what
+// it did in between.
 func (r *Run) sensor() string {
 	var sensors []string
 	for _, s := range r.trial.Home.States() {
-		if strings.HasPrefix(s.EntityID, "sensor.") && s.EntityID != mark {
+		if strings.HasPrefix(s.EntityID, "sensor.") && s.EntityID != mark && time.Since(r.renamed[s.EntityID]) > registryRead {
 			sensors = append(sensors, s.EntityID)
 		}
 	}

@@ -98,11 +98,16 @@ type Result struct {
 	InGaps   int // changes that are missing where a gap row says so, and that the home forgot
 	Lost     int // changes that are missing although no gap row says so or the home knows them
 	Gaps     int // rows
+	Buckets  int // rows of statistics
+	Wrong    int // of them, or missing
 	Examples []string
 }
 
-// Exact reports whether everything is there once, or covered by a gap.
-func (r Result) Exact() bool { return r.Doubled == 0 && r.Invented == 0 && r.Lost == 0 }
+// Exact reports whether everything is there once, or covered by a gap, and the
+// statistics are those of what is there.
+func (r Result) Exact() bool {
+	return r.Doubled == 0 && r.Invented == 0 && r.Lost == 0 && r.Wrong == 0
+}
 
 // settleLate is how long what is not exact may become so after the last answer
 // of the home.
@@ -132,7 +137,11 @@ func (r *Run) Settle(ctx context.Context) (Result, error) {
 		var result Result
 		if open == 0 {
 			late := time.Since(answered) > settleLate
-			if result, err = r.compare(ctx, conn); err != nil || late || result.Exact() {
+			if result, err = r.compare(ctx, conn); err == nil && result.Exact() {
+				err = r.compareStatistics(ctx, conn, &result)
+				return result, err
+			}
+			if err != nil || late {
 				return result, err
 			}
 		} else {
