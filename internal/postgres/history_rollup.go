@@ -63,7 +63,7 @@ func (db *DB) rollUpAll(ctx context.Context, now time.Time) error {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, h := range homes {
-		if err := db.rollUp(ctx, h.ID, now); err != nil {
+		if err := errors.Join(db.rollUp(ctx, h.ID, now), db.rollUpOld(ctx, h.ID, now)); err != nil {
 			errs = append(errs, fmt.Errorf("sum up home %d: %w", h.ID, err))
 		}
 	}
@@ -125,7 +125,8 @@ func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more
 	var done *time.Time
 	err = tx.QueryRow(ctx, `
 		select coalesce((select done from rollup where home_id = $1),
-		                (select min(last_updated) from history where home_id = $1 and last_updated > $2 and last_updated < $3))`,
+		                (select min(last_updated) from history where home_id = $1 and last_updated > $2 and last_updated < $3
+		                 and tableoid <> 'history_other'::regclass))`,
 		home, now.AddDate(-1, 0, 0), now).Scan(&done)
 	if err != nil || done == nil {
 		return false, err
@@ -139,11 +140,11 @@ func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more
 	if to.After(until) {
 		to = until
 	}
-	if _, err := tx.Exec(ctx, rollUpSQL("statistics_5m", "5 minutes"), home, from, to); err != nil {
+	if _, err := tx.Exec(ctx, rollUpSQL("statistics_5m", "5 minutes", true), home, from, to); err != nil {
 		return false, fmt.Errorf("sum up 5 minutes: %w", err)
 	}
 	if to.Equal(hour.Add(time.Hour)) {
-		if _, err := tx.Exec(ctx, rollUpSQL("statistics_1h", "1 hour"), home, hour, to); err != nil {
+		if _, err := tx.Exec(ctx, rollUpSQL("statistics_1h", "1 hour", true), home, hour, to); err != nil {
 			return false, fmt.Errorf("sum up the hour: %w", err)
 		}
 	}
@@ -153,6 +154,37 @@ func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more
 	return to.Before(until), err
 }
 
+// rollUpOld sums up the hours of states that are older than what is kept, up to a
+// year: what an entity was when it was first heard of, and is since. Hours that
+// have a row stay as they are, for their raw history may be gone.
+func (db *DB) rollUpOld(ctx context.Context, home int64, now time.Time) error {
+	rows, err := db.pool.Query(ctx, `
+		select distinct h.bucket
+		from (select entity_key, date_bin('1 hour', last_updated, '2000-01-01Z') as bucket
+		      from history_other
+		      where home_id = $1 and last_updated >= $2 and last_updated < $3) h
+		join history_number n on n.home_id = $1 and n.entity_key = h.entity_key
+		where not exists (select from statistics_1h s where s.home_id = $1 and s.entity_key = n.chosen and s.bucket = h.bucket)`,
+		home, now.AddDate(-1, 0, 0), oldestDay(db.days.keep))
+	if err != nil {
+		return classify(err)
+	}
+	hours, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil {
+		return classify(err)
+	}
+	for _, hour := range hours {
+		err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, rollUpSQL("statistics_1h", "1 hour", false), home, hour, hour.Add(time.Hour))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("sum up an old hour: %w", err)
+		}
+	}
+	return nil
+}
+
 // asNumber leaves out what cannot be added up or weighed within a double, and
 // takes for 0 what cannot be weighed above it.
 const asNumber = `case when abs(value) < 1e-300 then 0 when abs(value) <= 1e300 then value end as value`
@@ -160,8 +192,19 @@ const asNumber = `case when abs(value) < 1e-300 then 0 when abs(value) <= 1e300 
 // rollUpSQL cuts what held at each moment into buckets. $1 is the home, $2 and
 // $3 the time. What held at the beginning comes from the last row before it.
 // An entity of several numbers is summed up under one of them. avg is avoided:
-// it squares, and fails above 1e154.
-func rollUpSQL(table, width string) string {
+// it squares, and fails above 1e154. Rows that are there are replaced, or stay.
+func rollUpSQL(table, width string, replace bool) string {
+	others, conflict := "", "do nothing"
+	if replace {
+		others = `, others as ( -- from when another number was chosen
+		delete from ` + table + ` s
+		using entities n
+		where s.home_id = $1 and s.entity_key = n.entity_key and n.entity_key <> n.chosen and s.bucket >= $2 and s.bucket < $3
+	)`
+		conflict = `do update
+	set count = excluded.count, min = excluded.min, mean = excluded.mean, max = excluded.max, last = excluded.last,
+	    last_state = excluded.last_state, states = excluded.states`
+	}
 	return `
 	with entities as materialized (
 		select entity_key, chosen from history_number where home_id = $1
@@ -178,11 +221,7 @@ func rollUpSQL(table, width string) string {
 			where h.home_id = $1 and h.entity_key = n.entity_key and h.last_updated < $2
 			order by h.last_updated desc limit 1) b
 		order by k.entity_key, b.last_updated desc
-	), others as ( -- from when another number was chosen
-		delete from ` + table + ` s
-		using entities n
-		where s.home_id = $1 and s.entity_key = n.entity_key and n.entity_key <> n.chosen and s.bucket >= $2 and s.bucket < $3
-	), spans as (
+	)` + others + `, spans as (
 		select entity_key, at, value, state, change,
 		       lead(at, 1, $3::timestamptz) over (partition by entity_key order by at, change) as until
 		from (select * from changes union all select * from before) a
@@ -210,16 +249,14 @@ func rollUpSQL(table, width string) string {
 	select $1, n.entity_key, n.bucket, n.count, n.min, n.mean, n.max, n.last, n.last_state, t.states
 	from numbers n left join texts t using (entity_key, bucket)
 	order by n.entity_key, n.bucket
-	on conflict (home_id, entity_key, bucket) do update
-	set count = excluded.count, min = excluded.min, mean = excluded.mean, max = excluded.max, last = excluded.last,
-	    last_state = excluded.last_state, states = excluded.states`
+	on conflict (home_id, entity_key, bucket) ` + conflict
 }
 
 // moveRollUpBack has statistics made again from a time on, when history for a
 // time before arrives late. It looks at the clock after the rows were written:
 // an upkeep that does not see them comes before that, see awaitWriters, and
 // leaves the time of young rows for later. Rows from before the days that are
-// kept, as of a home whose clock begins in 1970, are not summed up.
+// kept, as of a home whose clock begins in 1970, are left to rollUpOld.
 func (p *pastHome) moveRollUpBack(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) error {
 	var oldest time.Time
 	floor := oldestDay(p.days)

@@ -103,6 +103,20 @@ func TestStatisticsOutliveAnOddClock(t *testing.T) {
 		require.Equal(t, 2, b.count(t, `select count from statistics_1h where bucket = $1`, hour))
 	})
 
+	t.Run("OrAStateThatIsOlderThanWhatIsKept", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.write(t, 100, b.on("light.l", "on", time.Now().AddDate(0, 0, -40), 1), b.on("sensor.a", "1", time.Now().Add(-3*time.Hour), 2))
+		require.NoError(t, b.db.Upkeep(t.Context(), time.Now()))
+		require.True(t, b.done(t).After(time.Now().Add(-time.Hour)))
+		to := time.Now().UTC().Truncate(24 * time.Hour)
+		var seconds float64
+		require.NoError(t, b.conn.QueryRow(t.Context(), `select sum(seconds) from time_in_state($1, 'light.l', 'on', $2, $3)`, b.home, to.AddDate(0, 0, -5), to).Scan(&seconds))
+		require.InDelta(t, 5*24*3600, seconds, 1e-6)
+		require.NoError(t, b.db.Upkeep(t.Context(), time.Now()))
+		require.Equal(t, 2, b.count(t, `select count(*) from statistics_1h`))
+	})
+
 	t.Run("RowsOfItAreKeptAsLongAsOthers", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
