@@ -27,7 +27,7 @@ type Options struct {
 var ErrNothingRead = errors.New("no input could be read")
 
 // Analyze reads the inputs and pairs. An input that cannot be read is noted in the result; only when none can, or when the
-// context ends, an error is returned.
+// context ends, an error is returned, and then with what was read until then.
 func Analyze(ctx context.Context, inputs []Input, o Options) (*Result, error) {
 	e := newEngine(o)
 	var prefix *Prefix
@@ -52,7 +52,7 @@ func Analyze(ctx context.Context, inputs []Input, o Options) (*Result, error) {
 			a.err = e.readInput(ctx, a, prefix, info, func(n int64) { e.progress(done+n, total) })
 		}
 		if ctx.Err() != nil && !a.Follow {
-			return nil, ctx.Err()
+			return e.finish(), ctx.Err()
 		}
 		if e.failed != nil {
 			return nil, e.failed

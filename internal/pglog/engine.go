@@ -66,9 +66,28 @@ func (e *engine) odooEvent(it *item, src *source) {
 		e.result.Retries++
 	case odooGaveUp:
 		e.result.GaveUp++
+	case addonChanged, addonBatch, addonRetry, addonGaveUp:
+		e.addonEvent(it, src)
+		return
 	}
 	if it.key != 0 {
 		src.stream.session(it.key).eventOdoo(it.event, src.format.shared)
+	}
+}
+
+// addonEvent counts a line of the add-on's, and lets the end of the request know that it was tried again or given up.
+func (e *engine) addonEvent(it *item, src *source) {
+	if e.inRange(it.event.time) {
+		e.result.Addon.count(it.event)
+	}
+	if it.key == 0 {
+		return
+	}
+	switch s := src.stream.session(it.key); it.event.outcome {
+	case addonRetry:
+		s.retried = append(s.retried[:min(len(s.retried), 8)], it.event.state)
+	case addonGaveUp:
+		s.failed = true
 	}
 }
 

@@ -70,3 +70,21 @@ func rivalOf(rec *Record) string {
 	}
 	return ""
 }
+
+// The words around the parentheses are translated, the row itself is not.
+var (
+	rowInContext = regexp.MustCompile(`\(\d+,\s?\d+\)`)
+	rowInDetail  = regexp.MustCompile(`\([^()]{1,100}\)=\([^()]{1,200}\)`)
+)
+
+// rowOf gives the row that the context ("while updating tuple (0,5) in relation …") or the detail ("Key (id)=(5) already
+// exists.") names, "" when none does.
+func rowOf(rec *Record) string {
+	if row := rowInDetail.FindString(rec.Detail); row != "" {
+		return row
+	}
+	if !hasTuple(rec.Context) {
+		return ""
+	}
+	return rowInContext.FindString(rec.Context)
+}

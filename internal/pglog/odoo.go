@@ -20,10 +20,14 @@ type odooLine struct {
 type odooOutcome uint8
 
 const (
-	odooRetry  odooOutcome = iota + 1 // Odoo rolls back and tries again
-	odooGaveUp                        // it will not try again
-	odooFailed                        // an exception reached the request handler or the job runner
-	odooDone                          // a request was answered
+	odooRetry    odooOutcome = iota + 1 // Odoo rolls back and tries again
+	odooGaveUp                          // it will not try again
+	odooFailed                          // an exception reached the request handler or the job runner
+	odooDone                            // a request was answered
+	addonChanged                        // the add-on heard of a state
+	addonBatch                          // it wrote a batch
+	addonRetry                          // it tries again
+	addonGaveUp                         // it will not try again
 )
 
 // odooEvent is a line of an Odoo log that ends a transaction.
@@ -31,9 +35,10 @@ type odooEvent struct {
 	outcome  odooOutcome
 	state    string // SQLSTATE of the conflict, for retries
 	endpoint string
-	status   int   // HTTP
-	time     int64 // µs
-	took     int64 // µs, 0 unknown
+	status   int      // HTTP
+	time     int64    // µs
+	took     int64    // µs, 0 unknown
+	batch    [3]int64 // created, updated, errors
 }
 
 var odooLevels = map[string]bool{"DEBUG": true, "INFO": true, "WARNING": true, "ERROR": true, "CRITICAL": true, "RUNBOT": true}
@@ -149,6 +154,8 @@ func (o *odooLine) event() *odooEvent {
 		return &odooEvent{outcome: odooFailed, time: o.time}
 	case strings.HasSuffix(logger, "ir_cron"):
 		return jobEvent(message, o)
+	case strings.HasPrefix(logger, "odoo.addons."):
+		return addonEvent(message, o.time)
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ type Result struct {
 	HasOdoo   bool
 	Retries   int64 // retry lines of Odoo
 	GaveUp    int64 // retries exhausted
+	Addon     Addon
 }
 
 // series counts over time with a bounded number of steps: when they get too many, steps are joined in pairs.

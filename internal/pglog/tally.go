@@ -40,6 +40,8 @@ type Incident struct {
 	Lost          int64
 	Message       string
 	Statement     string // shape, without literals
+	Example       string // the first statement as it was logged
+	Row           string // a row that CONTEXT or DETAIL names: "(0,5)" by ctid, "(name)=(INV/1)" by key
 	Rival         string // the other session's statement, where a DETAIL quotes it
 	Where         Place  // of the first
 	Orphan        bool   // 25P02 without a proven root
@@ -60,6 +62,9 @@ type tally struct {
 type book struct {
 	byKey map[tallyKey]*tally
 }
+
+// maxExample is how much of a statement an incident keeps as its example, in bytes.
+const maxExample = 500
 
 // maxIncidents bounds the memory; what comes after is counted under an incident without table.
 const maxIncidents = 5000
@@ -95,10 +100,14 @@ func (b *book) count(rec *Record, where Place) *tally {
 	t := b.at(key)
 	if t.Count == 0 {
 		t.Message, t.Statement, t.Where = rec.Message, ShapeOf(rec.Statement), where
+		t.Example = cut([]byte(rec.Statement), maxExample)
 		t.User, t.Database = rec.User, rec.Database
 	}
 	if t.Rival == "" {
 		t.Rival = rivalOf(rec)
+	}
+	if t.Row == "" {
+		t.Row = rowOf(rec)
 	}
 	t.Count++
 	t.span(rec.Time)
@@ -123,7 +132,7 @@ func (t *tally) settle(root *Root, endpoint string, retried, lost bool) {
 		to = t.owner.at(key)
 		if to.Count == 0 {
 			to.Message, to.Statement, to.Where, to.Rival = t.Message, t.Statement, root.Place, t.Rival
-			to.User, to.Database = t.User, t.Database
+			to.User, to.Database, to.Example, to.Row = t.User, t.Database, t.Example, t.Row
 		}
 		t.Count--
 		to.Count++
