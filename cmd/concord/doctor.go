@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +21,8 @@ type doctorCmd struct {
 	HTML     string   `name:"html" placeholder:"FILE" help:"Also write the report as one HTML file that works offline."`
 	Database string   `env:"CONCORD_DOCTOR_DATABASE" placeholder:"URL" help:"Look at a running server too: read-only, one connection, each question with a time limit."`
 	Follow   bool     `help:"Keep reading as the log grows, until interrupted."`
-	Since    string   `placeholder:"TIME" help:"Leave out what is older: 2026-11-22, \"2026-11-22 10:00\", or an age such as 2h."`
-	Until    string   `placeholder:"TIME" help:"Leave out what is newer."`
+	Since    string   `placeholder:"TIME" help:"Leave out what is older: 2026-11-22, \"2026-11-22 10:00\" (UTC), 10:00, or an age such as 30m, 2h or 3d."`
+	Until    string   `placeholder:"TIME" help:"Leave out what is newer; the same forms."`
 	Prefix   string   `placeholder:"PREFIX" help:"The server's log_line_prefix; it is found out when not given."`
 	Lang     string   `enum:",en,zh-Hant,ru" default:"" help:"Language of the report; taken from the environment when not given."`
 	Files    []string `arg:"" optional:"" name:"file" help:"Logs, directories, or - for standard input; gz, zst and bz2 are unpacked; rotated sets are put in order."`
@@ -44,10 +45,10 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 	}
 	defer closeInputs()
 	report, err := doctor.Examine(ctx, options)
-	if errors.Is(err, context.Canceled) && !c.Follow {
-		return exitError{2, errors.New("interrupted")}
-	}
 	clearProgress()
+	if ctx.Err() != nil && !c.Follow {
+		err = errors.New("interrupted: the report is about what was read until then")
+	}
 	if writeErr := c.write(report, options.JSON); writeErr != nil {
 		return exitError{2, writeErr}
 	}
@@ -64,11 +65,15 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 func (c *doctorCmd) options(ctx context.Context) (doctor.Options, func(), error) {
 	o := doctor.Options{Prefix: c.Prefix, URL: c.Database, Progress: progressBar()}
 	var err error
-	if o.Since, err = parseTime("--since", c.Since); err != nil {
+	now := time.Now()
+	if o.Since, err = parseTime("--since", c.Since, now); err != nil {
 		return o, nil, err
 	}
-	if o.Until, err = parseTime("--until", c.Until); err != nil {
+	if o.Until, err = parseTime("--until", c.Until, now); err != nil {
 		return o, nil, err
+	}
+	if !o.Since.IsZero() && !o.Until.IsZero() && o.Until.Before(o.Since) {
+		return o, nil, errors.New("--until lies before --since: nothing can be in between")
 	}
 	if c.Prefix != "" {
 		if _, err := pglog.CompilePrefix(c.Prefix); err != nil {
@@ -109,6 +114,7 @@ func (c *doctorCmd) follow(ctx context.Context, o *doctor.Options) (func(), erro
 
 func (c *doctorCmd) write(report *doctor.Report, out *doctor.JSONWriter) error {
 	story := report.Tell(c.language())
+	story.Width = columns(os.Stdout)
 	if c.HTML != "" {
 		if err := writeFile(c.HTML, story.WriteHTML); err != nil {
 			return err
@@ -150,52 +156,42 @@ func writeFile(path string, write func(io.Writer) error) error {
 
 var timeForms = []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"}
 
-// parseTime reads a point in time in UTC, or an age.
-func parseTime(flag, text string) (time.Time, error) {
+// parseTime reads a point in time in UTC, a time of day (the last such time), or an age.
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if age, err := time.ParseDuration(text); err == nil {
-		return time.Now().Add(-age), nil
+	if age, ok := parseAge(text); ok {
+		return now.Add(-age), nil
+	}
+	for _, form := range []string{"15:04:05", "15:04"} {
+		if t, err := time.Parse(form, text); err == nil {
+			return lastAt(t, now.UTC()), nil
+		}
 	}
 	for _, form := range timeForms {
 		if t, err := time.Parse(form, text); err == nil {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%s %q: want a time such as \"2026-11-22 10:00\" or an age such as 2h", flag, text)
+	return time.Time{}, fmt.Errorf("%s %q: want a time in UTC such as \"2026-11-22 10:00\" or 10:00, or an age such as 30m, 2h or 3d", flag, text)
 }
 
-// isTerminal tells whether a person may be watching.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+// parseAge reads 90s, 30m, 2h, 1h30m and 3d.
+func parseAge(text string) (time.Duration, bool) {
+	if days, isDays := strings.CutSuffix(text, "d"); isDays {
+		n, err := strconv.ParseFloat(days, 64)
+		return time.Duration(n * 24 * float64(time.Hour)), err == nil && n >= 0 && n < 36500
+	}
+	age, err := time.ParseDuration(text)
+	return age, err == nil && age >= 0
 }
 
-// progressBar draws on standard error while a long input is read; nil when nobody watches.
-func progressBar() func(read, total int64) {
-	if !isTerminal(os.Stderr) {
-		return nil
+// lastAt gives the last moment before now that had a time of day.
+func lastAt(clock, now time.Time) time.Time {
+	t := time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, time.UTC)
+	if t.After(now) {
+		return t.AddDate(0, 0, -1)
 	}
-	started, last := time.Now(), time.Time{}
-	return func(read, total int64) {
-		now := time.Now()
-		if now.Sub(last) < 100*time.Millisecond || now.Sub(started) < 300*time.Millisecond {
-			return
-		}
-		last = now
-		rate := float64(read) / 1e6 / now.Sub(started).Seconds()
-		if total <= 0 {
-			fmt.Fprintf(os.Stderr, "\r%8.1f MB  %6.0f MB/s ", float64(read)/1e6, rate)
-			return
-		}
-		done := int(40 * min(read, total) / total)
-		fmt.Fprintf(os.Stderr, "\r[%s%s] %3d%%  %6.0f MB/s ", strings.Repeat("#", done), strings.Repeat(".", 40-done), 100*min(read, total)/total, rate)
-	}
-}
-
-func clearProgress() {
-	if isTerminal(os.Stderr) {
-		fmt.Fprint(os.Stderr, "\r\033[K")
-	}
+	return t
 }

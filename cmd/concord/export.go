@@ -26,11 +26,11 @@ type exportCmd struct {
 
 // Run exports.
 func (c *exportCmd) Run(ctx context.Context) (err error) {
-	from, err := parseTime("--from", c.From)
+	from, err := parseTime("--from", c.From, time.Now())
 	if err != nil {
 		return exitError{2, err}
 	}
-	to, err := parseTime("--to", c.To)
+	to, err := parseTime("--to", c.To, time.Now())
 	if err != nil {
 		return exitError{2, err}
 	}

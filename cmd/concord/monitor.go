@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // monitorCmd shows conflicts as they happen: from a growing log, a database, or Concord's metrics.
 type monitorCmd struct {
 	Log      string        `xor:"source" placeholder:"FILE" help:"A log that is being written."`
-	Database string        `xor:"source" env:"CONCORD_DOCTOR_DATABASE" placeholder:"URL" help:"A running server."`
+	Database string        `env:"CONCORD_DOCTOR_DATABASE" placeholder:"URL" help:"A running server; beside a log or metrics it tells who blocks others."`
 	Metrics  string        `xor:"source" placeholder:"URL" help:"Concord's metrics, http://host:port/metrics."`
 	Token    string        `env:"METRICS_TOKEN" hidden:"" help:"Token for the metrics."`
 	Every    time.Duration `default:"2s" help:"Time between two looks."`
@@ -29,18 +30,36 @@ func (c *monitorCmd) Run(ctx context.Context) error {
 	}
 	show := func(v *doctor.View) { v.WriteLine(os.Stdout, lang) }
 	if isTerminal(os.Stdout) {
-		show = func(v *doctor.View) { v.WriteScreen(os.Stdout, lang) }
+		show = func(v *doctor.View) { v.WriteScreen(os.Stdout, lang, columns(os.Stdout)) }
+		fmt.Print("\033[2J")
 	}
 	every := max(c.Every, 200*time.Millisecond)
+	if c.Database != "" && c.Log+c.Metrics != "" {
+		server := &doctor.DatabaseSource{URL: c.Database}
+		defer server.Close()
+		alone := show
+		show = func(v *doctor.View) {
+			server.Blockers(ctx, v)
+			alone(v)
+		}
+	}
 	switch {
 	case c.Log != "":
 		return c.watchLog(ctx, every, show)
-	case c.Database != "":
-		return doctor.WatchDatabase(ctx, c.Database, every, show)
 	case c.Metrics != "":
-		return doctor.WatchMetrics(ctx, c.Metrics, c.Token, every, show)
+		return unreadable(doctor.WatchMetrics(ctx, c.Metrics, c.Token, every, show))
+	case c.Database != "":
+		return unreadable(doctor.WatchDatabase(ctx, c.Database, every, show))
 	}
 	return exitError{2, errors.New("nothing to watch: give --log FILE, --database URL or --metrics URL")}
+}
+
+// unreadable gives an error the exit code of what could not be read.
+func unreadable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{2, err}
 }
 
 func (c *monitorCmd) watchLog(ctx context.Context, every time.Duration, show func(*doctor.View)) error {

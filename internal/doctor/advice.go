@@ -1,35 +1,58 @@
 package doctor
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/concord-home/concord/internal/pglog"
 )
 
-// advice lists what to do, the most useful first.
-func advice(lang string, l *pglog.Result) []string {
-	var out []string
-	add := func(when bool, key string, args ...any) {
-		if when {
-			out = append(out, say(lang, key, args...))
-		}
+// list gathers lines of one language.
+type list struct {
+	lang  string
+	lines []Line
+}
+
+// add appends a text, and what to type when there is something.
+func (l *list) add(when bool, key, fix string, args ...any) {
+	if when {
+		l.lines = append(l.lines, Line{Text: say(l.lang, key, args...), Fix: fix})
 	}
+}
+
+// SQL that the report gives to type.
+const (
+	sqlPrefix   = "ALTER SYSTEM SET log_line_prefix = '%m [%p] %q%u@%d app=%a e=%e x=%x v=%v '; SELECT pg_reload_conf();"
+	sqlBlocked  = "SELECT pid, pg_blocking_pids(pid), state, left(query, 80) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0;"
+	sqlPrepared = "SELECT gid, prepared, owner FROM pg_prepared_xacts ORDER BY prepared;  -- then COMMIT PREPARED 'gid' or ROLLBACK PREPARED 'gid'"
+	sqlFeedback = "ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();  -- on the replica"
+	sqlConnect  = "ALTER SYSTEM SET log_connections = on; SELECT pg_reload_conf();"
+	sqlWriters  = "ALTER SYSTEM SET log_statement = 'mod'; SELECT pg_reload_conf();  -- for some minutes; back: ALTER SYSTEM RESET log_statement"
+	sqlReadOnly = "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE;"
+	sqlOrder    = "SELECT 1 FROM the_table WHERE id = ANY('{3,1,2}') ORDER BY id FOR UPDATE;"
+)
+
+// advice lists what to do, the most useful first.
+func advice(lang string, l *pglog.Result) []Line {
+	out := list{lang: lang}
 	states, kinds := l.Totals.RootsByState, kindCounts(l)
-	add(l.Totals.Cascades > 0, "advice_swallow")
-	add(states["40001"]+states["40P01"]-kinds[pglog.KindRecovery] > 0, "advice_retry")
-	add(l.HasOdoo && conflicts(l)+l.Totals.Cascades > 0, "advice_odoo")
-	add(kinds[pglog.KindUpdate]+kinds[pglog.KindDelete] > 0, "advice_savepoint")
+	write := states["40001"] + states["40P01"] - kinds[pglog.KindRecovery]
+	out.add(l.Totals.Cascades > 0, "advice_swallow", "")
+	out.add(write > 0, "advice_retry", "")
+	out.add(l.HasOdoo && conflicts(l)+l.Totals.Cascades > 0, "advice_odoo", "")
+	out.add(kinds[pglog.KindUpdate]+kinds[pglog.KindDelete] > 0, "advice_savepoint", "")
 	table, share := hotTable(l)
-	add(table != "" && share >= 0.6 && conflicts(l) >= 20, "advice_queue", table)
-	add(states["40P01"] > 0, "advice_deadlock")
-	add(kinds[pglog.KindSSI] > 0, "advice_ssi")
-	add(kinds[pglog.KindForeign] > 0, "advice_foreign")
-	add(kinds[pglog.KindRecovery] > 0, "advice_recovery")
-	add(kinds[pglog.KindPartition] > 0, "advice_partition")
-	add(states["55P03"] > 0, "advice_lock")
-	add(states["55P03"] > 0, "advice_prepared")
-	return out
+	out.add(table != "" && share >= 0.6 && conflicts(l) >= 20, "advice_queue",
+		"SELECT pg_advisory_lock(hashtext('"+table+"'));  -- before BEGIN; SELECT pg_advisory_unlock(…) after COMMIT", table)
+	out.add(states["40P01"] > 0, "advice_deadlock", sqlOrder)
+	out.add(kinds[pglog.KindSSI] > 0, "advice_ssi", sqlReadOnly)
+	out.add(kinds[pglog.KindForeign] > 0, "advice_foreign", "")
+	out.add(kinds[pglog.KindRecovery] > 0, "advice_recovery", sqlFeedback)
+	out.add(kinds[pglog.KindPartition] > 0, "advice_partition", "")
+	out.add(states["55P03"] > 0, "advice_lock", sqlBlocked)
+	out.add(states["55P03"] > 0, "advice_prepared", sqlPrepared)
+	out.add(states["53300"] > 0, "advice_pool", "", count(states["53300"]))
+	out.add(conflicts(l)+l.Totals.Cascades > 0 && l.HasServer, "advice_live", "concord doctor --database postgres://…")
+	return out.lines
 }
 
 func kindCounts(l *pglog.Result) map[pglog.Kind]int64 {
@@ -56,55 +79,48 @@ func hotTable(l *pglog.Result) (string, float64) {
 }
 
 // unknown lists what the logs could not tell, with the setting that would have.
-func unknown(lang string, l *pglog.Result) []string {
-	var out []string
-	add := func(when bool, key string, args ...any) {
-		if when {
-			out = append(out, say(lang, key, args...))
-		}
-	}
-	add(l.NoSession > 0, "unknown_prefix", count(l.NoSession))
-	add(l.NoState > 0 && l.HasServer, "unknown_state", count(l.NoState))
-	add(l.Totals.RootsByState[pglog.StateUnknown] > 0, "unknown_text", count(l.Totals.RootsByState[pglog.StateUnknown]))
-	if n := l.Totals.Cascades - l.Totals.CascadesWithRoot; n > 0 {
-		reasons := sortedKeys(l.Unproven)
-		out = append(out, say(lang, "unknown_root", count(n), whyText(lang, reasons[0])))
-	}
-	add(l.HasServer && !l.HasOdoo && conflicts(l) > 0, "unknown_outcome")
-	add(l.Restarts > 0, "restarts", fmt.Sprint(l.Restarts))
+func unknown(lang string, l *pglog.Result) []Line {
+	out := list{lang: lang}
+	t, kinds := l.Totals, kindCounts(l)
+	out.add(l.NoSession > 0, "unknown_prefix", sqlPrefix, count(l.NoSession))
+	out.add(l.NoState > 0 && l.HasServer, "unknown_state", sqlPrefix, count(l.NoState))
+	out.add(t.RootsByState[pglog.StateUnknown] > 0, "unknown_text", sqlPrefix, count(t.RootsByState[pglog.StateUnknown]))
+	missing := t.Cascades - t.CascadesWithRoot
+	out.add(missing > 0, "unknown_root", sqlPrefix, count(missing))
+	out.add(missing > 0 && l.Unproven["the pid belongs to another session by then"] > 0, "unknown_connections", sqlConnect)
+	out.add(l.HasServer && !l.HasOdoo && conflicts(l) > 0, "unknown_outcome", "")
+	out.add(l.HasServer && kinds[pglog.KindUpdate]+kinds[pglog.KindDelete] > 0, "unknown_rival", sqlWriters)
+	var strange []string
 	for _, f := range l.Files {
-		add(f.Broken, "unknown_broken", f.Name)
+		out.add(f.Broken, "unknown_broken", "", f.Name)
 		if f.Err != nil {
-			out = append(out, say(lang, "unknown_file", f.Name, f.Err))
+			out.add(true, "unknown_file", "", f.Name, f.Err)
+		}
+		if isNoLog(&f) {
+			strange = append(strange, f.Name)
 		}
 	}
-	return out
+	out.add(len(strange) > 0, "unknown_no_log", "", shorten(strings.Join(strange, ", "), 200))
+	return out.lines
 }
 
-// bugReport is plain text without names of people or contents of rows, in English, for an issue tracker.
-func (r *Report) bugReport(s *Story) string {
-	var b strings.Builder
-	if l := r.Logs; l != nil {
-		fmt.Fprintf(&b, "25P02: %d (root proven for %d)\n", l.Totals.Cascades, l.Totals.CascadesWithRoot)
-		for _, state := range sortedKeys(l.Totals.RootsByState) {
-			fmt.Fprintf(&b, "%s: %d\n", state, l.Totals.RootsByState[state])
+// load tells how busy the Home Assistant add-on was.
+func load(lang string, l *pglog.Result) []string {
+	var out []string
+	a := l.Addon
+	if a.StateChanges > 0 {
+		rate := "?"
+		if seconds := a.Last.Sub(a.First).Seconds(); seconds > 0 {
+			rate = rateText(float64(a.StateChanges) / seconds)
 		}
-		if !l.First.IsZero() {
-			fmt.Fprintf(&b, "from %s to %s\n", clock(l.First), clock(l.Last))
-		}
-		for i, c := range s.Causes {
-			if i == 5 {
-				break
-			}
-			fmt.Fprintf(&b, "- %s %s, table %s, endpoint %s: %d, echoes %d, retried %d, lost %d\n",
-				c.State, c.Kind, c.Table, c.Endpoint, c.Count, c.Cascades, c.Retried, c.Lost)
-		}
-		for _, f := range l.Files {
-			fmt.Fprintf(&b, "log: %s %s %q\n", f.Format, strings.Join(f.Carriers, "+"), f.Prefixes)
-		}
+		out = append(out, say(lang, "load_changes", count(a.StateChanges), rate))
 	}
-	if d := r.Database; d != nil {
-		fmt.Fprintf(&b, "server: PostgreSQL %s, %d findings\n", d.Version, len(d.Findings))
+	if a.Batches > 0 {
+		mean := rateText(float64(a.Created+a.Updated+a.Errors) / float64(a.Batches))
+		out = append(out, say(lang, "load_batches", count(a.Batches), mean, count(a.LargestBatch), count(a.Errors)))
 	}
-	return b.String()
+	if retries, gaveUp := l.Retries+a.Retries, l.GaveUp+a.GaveUp; retries+gaveUp > 0 {
+		out = append(out, say(lang, "load_retries", count(retries), count(gaveUp)))
+	}
+	return out
 }

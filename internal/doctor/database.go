@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +16,7 @@ type DatabaseReport struct {
 	Asked    time.Time `json:"asked"`
 	Version  string    `json:"version"`
 	Name     string    `json:"database"`
+	Role     string    `json:"role"`
 	Monitor  bool      `json:"sees_all"` // the role may see other users' statements
 	Findings []Finding `json:"findings"`
 	Tables   []Listing `json:"tables"`
@@ -40,17 +42,19 @@ type Listing struct {
 type Skipped struct {
 	Check  string `json:"check"`
 	Reason string `json:"reason"`
+	why    string // key of the reason in the word files, empty when it is the server's own words
 }
 
 // limits that keep the checks harmless on a busy server.
 const (
 	connectTimeout   = 5 * time.Second
 	statementTimeout = 3 * time.Second
+	lockTimeout      = 500 * time.Millisecond
 	checksTimeout    = 60 * time.Second
 )
 
-// Database asks a running server, over one connection, in read-only transactions, each statement with a time limit. It
-// changes nothing and waits for no lock.
+// Database asks a running server, over one connection, each question in a read-only transaction of its own with time
+// limits. It changes nothing, not even a setting of the session: behind a pooler the session is somebody else's a moment later.
 func Database(ctx context.Context, url string) (*DatabaseReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, checksTimeout)
 	defer cancel()
@@ -59,16 +63,45 @@ func Database(ctx context.Context, url string) (*DatabaseReport, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return askAll(ctx, conn, nil)
+}
+
+// askAll asks the checks of these names; all without names.
+func askAll(ctx context.Context, conn *pgx.Conn, names []string) (*DatabaseReport, error) {
 	r := &DatabaseReport{Asked: time.Now()}
-	const about = `SELECT current_setting('server_version'), current_database(),
+	const about = `SELECT current_setting('server_version'), current_database(), current_user,
 		pg_has_role(current_user, 'pg_monitor', 'MEMBER') OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)`
-	if err := conn.QueryRow(ctx, about).Scan(&r.Version, &r.Name, &r.Monitor); err != nil {
+	if err := conn.QueryRow(ctx, about).Scan(&r.Version, &r.Name, &r.Role, &r.Monitor); err != nil {
 		return nil, fmt.Errorf("read server version: %w", err)
 	}
 	for _, c := range checks {
-		r.run(ctx, conn, c)
+		if names == nil || slices.Contains(names, c.name) {
+			r.run(ctx, conn, c)
+		}
 	}
 	return r, nil
+}
+
+// rows gives a listing's rows by the names of their columns.
+func (r *DatabaseReport) rows(check string) []map[string]string {
+	var out []map[string]string
+	for _, t := range r.Tables {
+		if t.Check != check {
+			continue
+		}
+		for _, row := range t.Rows {
+			out = append(out, byName(t.Columns, row))
+		}
+	}
+	return out
+}
+
+func byName(columns, row []string) map[string]string {
+	named := make(map[string]string, len(columns))
+	for i, column := range columns {
+		named[column] = row[i]
+	}
+	return named
 }
 
 func connect(ctx context.Context, url string) (*pgx.Conn, error) {
@@ -82,12 +115,6 @@ func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s:%d: %w", config.Host, config.Port, withoutSecrets(err))
-	}
-	_, err = conn.Exec(ctx, fmt.Sprintf("SET default_transaction_read_only = on; SET statement_timeout = %d; SET lock_timeout = 500",
-		statementTimeout.Milliseconds()))
-	if err != nil {
-		_ = conn.Close(ctx)
-		return nil, fmt.Errorf("prepare the connection: %w", err)
 	}
 	return conn, nil
 }
@@ -109,14 +136,14 @@ func withoutSecrets(err error) error {
 type check struct {
 	name  string
 	sql   string
-	needs string // extension or right without which the question has no answer
-	judge func(row map[string]string) (Finding, bool)
+	needs string // why there is no answer when a relation is missing: a key of the word files
+	judge func(row map[string]string) []Finding
 }
 
 func (r *DatabaseReport) run(ctx context.Context, conn *pgx.Conn, c check) {
 	rows, columns, err := ask(ctx, conn, c.sql)
 	if err != nil {
-		r.Skipped = append(r.Skipped, Skipped{Check: c.name, Reason: reason(err, c)})
+		r.Skipped = append(r.Skipped, skipped(err, c))
 		if c.name == "statements" && missingStatements(err) {
 			r.Findings = append(r.Findings, Finding{Check: "no_statements", Weight: 1,
 				Fix: "shared_preload_libraries = 'pg_stat_statements'  -- restart, then: CREATE EXTENSION pg_stat_statements"})
@@ -126,15 +153,11 @@ func (r *DatabaseReport) run(ctx context.Context, conn *pgx.Conn, c check) {
 	if len(rows) > 0 {
 		r.Tables = append(r.Tables, Listing{Check: c.name, Columns: columns, Rows: rows[:min(len(rows), 50)]})
 	}
+	if c.judge == nil {
+		return
+	}
 	for _, row := range rows {
-		named := make(map[string]string, len(columns))
-		for i, column := range columns {
-			named[column] = row[i]
-		}
-		if c.judge == nil {
-			break
-		}
-		if f, ok := c.judge(named); ok {
+		for _, f := range c.judge(byName(columns, row)) {
 			if f.Check == "" {
 				f.Check = c.name
 			}
@@ -143,9 +166,18 @@ func (r *DatabaseReport) run(ctx context.Context, conn *pgx.Conn, c check) {
 	}
 }
 
-// ask reads an answer as text.
+// ask reads an answer as text. The time limits end with the transaction.
 func ask(ctx context.Context, conn *pgx.Conn, sql string) (rows [][]string, columns []string, err error) {
-	answer, err := conn.Query(ctx, sql)
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	limits := fmt.Sprintf("SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d", statementTimeout.Milliseconds(), lockTimeout.Milliseconds())
+	if _, err := tx.Exec(ctx, limits); err != nil {
+		return nil, nil, err
+	}
+	answer, err := tx.Query(ctx, sql)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,25 +194,36 @@ func ask(ctx context.Context, conn *pgx.Conn, sql string) (rows [][]string, colu
 		rows = append(rows, row)
 	}
 	answer.Close()
-	return rows, columns, answer.Err()
+	if answer.Err() != nil {
+		return nil, nil, answer.Err()
+	}
+	return rows, columns, tx.Commit(ctx) // a rollback would count among those that the doctor looks for
 }
 
-func reason(err error, c check) string {
+// skipped tells why a question has no answer.
+func skipped(err error, c check) Skipped {
+	s := Skipped{Check: c.name, Reason: err.Error()}
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return err.Error()
+		return s
 	}
+	s.Reason = pg.Message + " (SQLSTATE " + pg.Code + ")"
 	switch pg.Code {
 	case "57014":
-		return "took longer than " + statementTimeout.String() + " and was given up"
+		s.why = "skip_slow"
+	case "55P03":
+		s.why = "skip_locked"
 	case "42501":
-		return "the role may not look there; grant it pg_monitor"
+		s.why = "skip_rights"
 	case "42P01", "42704", "55000":
 		if c.needs != "" {
-			return c.needs
+			s.why = c.needs
 		}
 	}
-	return pg.Message + " (SQLSTATE " + pg.Code + ")"
+	if s.why != "" {
+		s.Reason = say("en", s.why)
+	}
+	return s
 }
 
 func missingStatements(err error) bool {

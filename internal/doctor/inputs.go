@@ -12,8 +12,9 @@ import (
 )
 
 // Inputs turns the arguments of the command line into inputs. A directory stands for every file below it, hidden ones
-// left out. An input is named by its base name; where two share it, by its path relative to the argument, and by the
-// whole path where even that is not enough.
+// left out; one without any file is an error. What cannot be opened becomes an input too, so that the others are read
+// and this one is named. An input is named by its base name; where two share it, by its path relative to the argument,
+// and by the whole path where even that is not enough.
 func Inputs(arguments []string) ([]pglog.Input, error) {
 	var found []found
 	for _, argument := range arguments {
@@ -33,34 +34,25 @@ type found struct {
 }
 
 func expand(argument string) ([]found, error) {
-	if argument == "-" {
-		return []found{{path: "-", relative: "-"}}, nil
-	}
 	info, err := os.Stat(argument)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", argument, err)
-	}
-	if !info.IsDir() {
+	if argument == "-" || err != nil || !info.IsDir() {
 		return []found{{path: argument, relative: argument}}, nil
 	}
 	var out []found
 	err = filepath.WalkDir(argument, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
+		if entry == nil {
 			return err
 		}
 		hidden := path != argument && strings.HasPrefix(entry.Name(), ".")
-		if entry.IsDir() {
-			if hidden {
-				return filepath.SkipDir
-			}
+		switch {
+		case hidden && entry.IsDir():
+			return filepath.SkipDir
+		case hidden, err == nil && !isFile(path, entry):
 			return nil
 		}
-		if hidden || !entry.Type().IsRegular() && entry.Type()&fs.ModeSymlink == 0 {
-			return nil
-		}
-		relative, err := filepath.Rel(argument, path)
-		if err != nil {
-			return err
+		relative, relErr := filepath.Rel(argument, path)
+		if relErr != nil {
+			return relErr
 		}
 		out = append(out, found{path: path, relative: relative})
 		return nil
@@ -68,7 +60,20 @@ func expand(argument string) ([]found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", argument, err)
 	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("read %s: the directory holds no file", argument)
+	}
 	return out, nil
+}
+
+// isFile tells a file, or a link to one, from directories, sockets and devices. A link that leads nowhere counts: it is
+// named as what could not be read.
+func isFile(path string, entry fs.DirEntry) bool {
+	if entry.Type()&fs.ModeSymlink == 0 {
+		return entry.Type().IsRegular()
+	}
+	info, err := os.Stat(path)
+	return err != nil || info.Mode().IsRegular()
 }
 
 func named(list []found) []pglog.Input {

@@ -40,7 +40,23 @@ type jsonIncident struct {
 	Lost          int64   `json:"lost"`
 	Message       string  `json:"message"`
 	Statement     string  `json:"statement"`
+	Example       string  `json:"example"`
+	Row           *string `json:"row"`
 	Rival         string  `json:"rival"`
+}
+
+// jsonAddon is what the lines of the Home Assistant add-on tell.
+type jsonAddon struct {
+	StateChanges int64   `json:"state_changes"`
+	First        *string `json:"first"`
+	Last         *string `json:"last"`
+	Batches      int64   `json:"batches"`
+	Created      int64   `json:"created"`
+	Updated      int64   `json:"updated"`
+	Errors       int64   `json:"errors"`
+	LargestBatch int64   `json:"largest_batch"`
+	Retries      int64   `json:"retries"`
+	GaveUp       int64   `json:"gave_up"`
 }
 
 // JSONWriter writes one object; its cascades go out while the logs are still being read.
@@ -95,11 +111,19 @@ func (j *JSONWriter) Close(r *Report) error {
 			return err
 		}
 	}
+	totals := pglog.Totals{RootsByState: map[string]int64{}, ConflictRootsByName: map[string]int64{}}
 	if r.Logs != nil {
-		_, _ = j.out.WriteString(",\n\"totals\":")
-		if err := j.value(r.Logs.Totals); err != nil {
-			return err
+		totals = r.Logs.Totals
+		if r.Logs.HasOdoo {
+			_, _ = j.out.WriteString(",\n\"addon\":")
+			if err := j.value(addonJSON(&r.Logs.Addon)); err != nil {
+				return err
+			}
 		}
+	}
+	_, _ = j.out.WriteString(",\n\"totals\":")
+	if err := j.value(totals); err != nil {
+		return err
 	}
 	_, _ = j.out.WriteString("}\n")
 	return j.out.Flush()
@@ -120,6 +144,14 @@ func incidentJSON(in *pglog.Incident) jsonIncident {
 		Application: optional(in.Application), Endpoint: optional(in.Endpoint), User: optional(in.User), Database: optional(in.Database),
 		First: stamp(in.First), Last: stamp(in.Last), Count: in.Count, Cascades: in.Cascades, RetriedOK: in.RetriedOK,
 		Lost: in.Lost, Message: in.Message, Statement: in.Statement, Rival: in.Rival,
+		Example: in.Example, Row: optional(in.Row),
+	}
+}
+
+func addonJSON(a *pglog.Addon) jsonAddon {
+	return jsonAddon{
+		StateChanges: a.StateChanges, First: stampOf(a.First), Last: stampOf(a.Last), Batches: a.Batches,
+		Created: a.Created, Updated: a.Updated, Errors: a.Errors, LargestBatch: a.LargestBatch, Retries: a.Retries, GaveUp: a.GaveUp,
 	}
 }
 
@@ -128,6 +160,13 @@ func optional(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+func stampOf(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return stamp(t.UnixMicro())
 }
 
 func stamp(micros int64) *string {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 // Report is all that is known.
 type Report struct {
 	Made     time.Time
+	Since    time.Time       // what is older was not counted
+	Until    time.Time       // nor what is newer
 	Logs     *pglog.Result   // nil when no log was read
 	Database *DatabaseReport // nil when no server was asked
 }
@@ -30,22 +33,23 @@ type Options struct {
 	Update func(*pglog.Result)
 }
 
-// Examine reads the logs and asks the server. When it returns an error, the report holds what could be read.
+// ErrNoLog tells that inputs were read and none of them looks like a log.
+var ErrNoLog = errors.New("nothing here looks like a log of PostgreSQL or Odoo; if it is one, give the server's log_line_prefix with --prefix")
+
+// Examine reads the logs and asks the server. When it returns an error, the report holds what could be found out
+// nevertheless.
 func Examine(ctx context.Context, o Options) (*Report, error) {
-	report := &Report{Made: time.Now()}
+	report := &Report{Made: time.Now(), Since: o.Since, Until: o.Until}
+	var logErr, databaseErr error
 	if len(o.Inputs) > 0 {
-		if err := report.readLogs(ctx, o); err != nil {
-			return report, err
-		}
+		logErr = report.readLogs(ctx, o)
 	}
 	if o.URL != "" {
-		database, err := Database(ctx, o.URL)
-		if err != nil {
-			return report, fmt.Errorf("ask the database: %w", err)
+		if report.Database, databaseErr = Database(ctx, o.URL); databaseErr != nil {
+			databaseErr = fmt.Errorf("ask the database: %w", databaseErr)
 		}
-		report.Database = database
 	}
-	return report, nil
+	return report, errors.Join(logErr, databaseErr)
 }
 
 func (r *Report) readLogs(ctx context.Context, o Options) error {
@@ -57,7 +61,7 @@ func (r *Report) readLogs(ctx context.Context, o Options) error {
 	}
 	result, err := pglog.Analyze(ctx, o.Inputs, options)
 	r.Logs = result
-	if err != nil {
+	if err != nil && !errors.Is(err, pglog.ErrNothingRead) {
 		return err
 	}
 	for _, f := range result.Files {
@@ -65,8 +69,29 @@ func (r *Report) readLogs(ctx context.Context, o Options) error {
 			return fmt.Errorf("read %s: %w", f.Name, f.Err)
 		}
 	}
-	return nil
+	if r.noLog() {
+		return ErrNoLog
+	}
+	return err
 }
+
+// noLog tells that there was text and none of it was a log.
+func (r *Report) noLog() bool {
+	if r.Logs == nil || r.Logs.Totals.ErrorRecords > 0 || r.Logs.Records > 0 {
+		return false
+	}
+	strange := false
+	for _, f := range r.Logs.Files {
+		if f.Err == nil && f.Lines > 0 && !isNoLog(&f) {
+			return false
+		}
+		strange = strange || isNoLog(&f)
+	}
+	return strange
+}
+
+// isNoLog tells that no line of a file was understood.
+func isNoLog(f *pglog.FileInfo) bool { return f.Err == nil && f.Format == "unknown" && f.Lines > 0 }
 
 // conflicts counts the errors that a retry of the transaction cures.
 func conflicts(r *pglog.Result) int64 {
