@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/concord-home/concord/internal/doctor"
@@ -114,16 +112,17 @@ func (c *doctorCmd) follow(ctx context.Context, o *doctor.Options) (func(), erro
 
 func (c *doctorCmd) write(report *doctor.Report, out *doctor.JSONWriter) error {
 	story := report.Tell(c.language())
-	story.Width = columns(os.Stdout)
-	if c.HTML != "" {
-		if err := writeFile(c.HTML, story.WriteHTML); err != nil {
-			return err
+	story.Width, story.Height = terminalSize(os.Stdout)
+	printed := func() error {
+		if out != nil {
+			return out.Close(report)
 		}
+		return story.WriteText(os.Stdout)
+	}()
+	if c.HTML == "" {
+		return printed
 	}
-	if out != nil {
-		return out.Close(report)
-	}
-	return story.WriteText(os.Stdout)
+	return errors.Join(printed, writeFile(c.HTML, story.WriteHTML))
 }
 
 func (c *doctorCmd) language() string {
@@ -154,44 +153,14 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return f.Close()
 }
 
-var timeForms = []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"}
-
-// parseTime reads a point in time in UTC, a time of day (the last such time), or an age.
+// parseTime reads the time of a flag; zero when it is not given.
 func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if age, ok := parseAge(text); ok {
-		return now.Add(-age), nil
+	t, err := doctor.ParseTime(text, now)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s %w", flag, err)
 	}
-	for _, form := range []string{"15:04:05", "15:04"} {
-		if t, err := time.Parse(form, text); err == nil {
-			return lastAt(t, now.UTC()), nil
-		}
-	}
-	for _, form := range timeForms {
-		if t, err := time.Parse(form, text); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%s %q: want a time in UTC such as \"2026-11-22 10:00\" or 10:00, or an age such as 30m, 2h or 3d", flag, text)
-}
-
-// parseAge reads 90s, 30m, 2h, 1h30m and 3d.
-func parseAge(text string) (time.Duration, bool) {
-	if days, isDays := strings.CutSuffix(text, "d"); isDays {
-		n, err := strconv.ParseFloat(days, 64)
-		return time.Duration(n * 24 * float64(time.Hour)), err == nil && n >= 0 && n < 36500
-	}
-	age, err := time.ParseDuration(text)
-	return age, err == nil && age >= 0
-}
-
-// lastAt gives the last moment before now that had a time of day.
-func lastAt(clock, now time.Time) time.Time {
-	t := time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, time.UTC)
-	if t.After(now) {
-		return t.AddDate(0, 0, -1)
-	}
-	return t
+	return t, nil
 }

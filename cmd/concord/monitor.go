@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/concord-home/concord/internal/doctor"
@@ -30,7 +31,10 @@ func (c *monitorCmd) Run(ctx context.Context) error {
 	}
 	show := func(v *doctor.View) { v.WriteLine(os.Stdout, lang) }
 	if isTerminal(os.Stdout) {
-		show = func(v *doctor.View) { v.WriteScreen(os.Stdout, lang, columns(os.Stdout)) }
+		show = func(v *doctor.View) {
+			width, _ := terminalSize(os.Stdout)
+			v.WriteScreen(os.Stdout, lang, width)
+		}
 		fmt.Print("\033[2J")
 	}
 	every := max(c.Every, 200*time.Millisecond)
@@ -68,16 +72,14 @@ func (c *monitorCmd) watchLog(ctx context.Context, every time.Duration, show fun
 		return exitError{2, err}
 	}
 	defer func() { _ = tail.Close() }()
-	last := time.Time{}
-	views := doctor.LogViews(c.Log, show)
+	monitor := doctor.NewLogMonitor(c.Log)
+	ctx, stop := context.WithCancel(ctx)
+	var shown sync.WaitGroup
+	shown.Go(func() { monitor.Run(ctx, every, show) })
+	defer shown.Wait()
+	defer stop()
 	_, err = doctor.Examine(ctx, doctor.Options{
-		Inputs: []pglog.Input{{Path: c.Log, Name: c.Log, Reader: tail, Follow: true}},
-		Update: func(r *pglog.Result) {
-			if now := time.Now(); now.Sub(last) >= every {
-				last = now
-				views(r)
-			}
-		},
+		Inputs: []pglog.Input{{Path: c.Log, Name: c.Log, Reader: tail, Follow: true}}, Update: monitor.Update,
 	})
 	return err
 }

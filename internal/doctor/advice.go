@@ -31,8 +31,8 @@ const (
 	sqlOrder    = "SELECT 1 FROM the_table WHERE id = ANY('{3,1,2}') ORDER BY id FOR UPDATE;"
 )
 
-// advice lists what to do, the most useful first.
-func advice(lang string, l *pglog.Result) []Line {
+// advice lists what to do, the most useful first. askServer adds that the running server can be asked.
+func advice(lang string, l *pglog.Result, askServer bool) []Line {
 	out := list{lang: lang}
 	states, kinds := l.Totals.RootsByState, kindCounts(l)
 	write := states["40001"] + states["40P01"] - kinds[pglog.KindRecovery]
@@ -51,7 +51,7 @@ func advice(lang string, l *pglog.Result) []Line {
 	out.add(states["55P03"] > 0, "advice_lock", sqlBlocked)
 	out.add(states["55P03"] > 0, "advice_prepared", sqlPrepared)
 	out.add(states["53300"] > 0, "advice_pool", "", count(states["53300"]))
-	out.add(conflicts(l)+l.Totals.Cascades > 0 && l.HasServer, "advice_live", "concord doctor --database postgres://…")
+	out.add(askServer && l.HasServer && conflicts(l)+l.Totals.Cascades > 0, "advice_live", "concord doctor --database postgres://…")
 	return out.lines
 }
 

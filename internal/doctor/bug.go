@@ -15,12 +15,15 @@ func (r *Report) bugReport() string {
 		bugAboutLogs(&b, l)
 	}
 	if d := r.Database; d != nil && len(d.Findings) > 0 {
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
 		fmt.Fprintf(&b, "### The server\n\nPostgreSQL %s; findings: ", d.Version)
 		var names []string
 		for _, f := range d.Findings {
 			names = append(names, f.Check)
 		}
-		b.WriteString(strings.Join(unique(names), ", ") + "\n")
+		b.WriteString("- " + strings.Join(unique(names), "\n- ") + "\n")
 	}
 	return b.String()
 }
@@ -42,8 +45,8 @@ func bugAboutLogs(b *strings.Builder, l *pglog.Result) {
 	causes := mergeIncidents(l)
 	b.WriteString("### " + bugTitle(l) + "\n\n")
 	if t.Cascades > 0 {
-		fmt.Fprintf(b, "After an error the program goes on in the same transaction: %d statements were answered with 25P02, and for %d of them\n"+
-			"the error that aborted the transaction stands in the log. Expected: ROLLBACK and, on 40001 and 40P01, the whole transaction again.\n\n",
+		fmt.Fprintf(b, "After an error the program goes on in the same transaction: %d statements\nwere answered with 25P02; "+
+			"for %d of them the log has the error before.\nExpected: ROLLBACK and, on 40001 and 40P01, the whole transaction again.\n\n",
 			t.Cascades, t.CascadesWithRoot)
 	} else {
 		b.WriteString("Transactions meet conflicts. Expected: on 40001 and 40P01 the whole transaction is run again.\n\n")

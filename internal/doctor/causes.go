@@ -19,7 +19,7 @@ type Cause struct {
 }
 
 // maxCauses is how many causes a report lists; the JSON has all.
-const maxCauses = 15
+const maxCauses = 10
 
 // kindKeys are the names of the kinds in the word files.
 var kindKeys = map[pglog.Kind]string{
@@ -44,7 +44,7 @@ func worthTelling(in *pglog.Incident) bool {
 func causes(lang string, l *pglog.Result) (list []Cause, more string) {
 	all := mergeIncidents(l)
 	for _, m := range all[:min(len(all), maxCauses)] {
-		list = append(list, m.tell(lang, l.HasOdoo))
+		list = append(list, m.tell(lang))
 	}
 	if rest := len(all) - len(list); rest > 0 {
 		more = say(lang, "more_causes", count(int64(rest)))
@@ -96,7 +96,7 @@ func (m *merged) add(in *pglog.Incident) {
 	m.Lost += in.Lost
 	tallyText(m.applications, in.Application, in.Count)
 	tallyText(m.users, strings.TrimSuffix(in.User+"@"+in.Database, "@"), in.Count)
-	tallyText(m.statements, in.Statement, in.Count)
+	tallyText(m.statements, strings.TrimRight(in.Statement, "; "), in.Count)
 	tallyText(m.rivals, in.Rival, in.Count)
 }
 
@@ -106,10 +106,10 @@ func tallyText(m map[string]int64, text string, n int64) {
 	}
 }
 
-func (m *merged) tell(lang string, odoo bool) Cause {
+func (m *merged) tell(lang string) Cause {
 	c := Cause{
 		State: m.SQLState, Kind: say(lang, "kind_"+kindKeys[m.Kind]), Table: m.Table, Endpoint: m.Endpoint,
-		Application: counts(m.applications, 4), Count: m.Count, Cascades: m.Cascades, Retried: m.RetriedOK, Lost: m.Lost, RetriedKnown: odoo,
+		Application: counts(m.applications, 4), Count: m.Count, Cascades: m.Cascades, Retried: m.RetriedOK, Lost: m.Lost, RetriedKnown: m.RetriedOK > 0 || m.applications["odoo"] > 0,
 	}
 	if m.Kind == pglog.KindOther {
 		c.Kind = shorten(m.Message, 80)

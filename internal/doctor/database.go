@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -127,9 +128,10 @@ func withoutSecrets(err error) error {
 	}
 	var connectErr *pgconn.ConnectError
 	if errors.As(err, &connectErr) {
-		return connectErr.Unwrap()
+		err = connectErr.Unwrap()
 	}
-	return err
+	first, _, _ := strings.Cut(err.Error(), "\n") // one line for each address that was tried
+	return errors.New(first)
 }
 
 // check is one question: its statement, and what its rows mean.

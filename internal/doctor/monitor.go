@@ -23,6 +23,8 @@ type View struct {
 	Worst    []string // endpoints or tables with most conflicts
 	Blockers []Blocker
 	Problem  string // the source could not be read just now
+
+	counts counters // what a log has said so far
 }
 
 // Blocker holds others up.

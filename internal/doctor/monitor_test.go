@@ -30,20 +30,16 @@ func TestMonitorOfALogThatIsWritten(t *testing.T) {
 	tail, err := doctor.NewTail(ctx, path, false)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, tail.Close()) }()
-	var screen strings.Builder
-	var views []doctor.View
-	show := doctor.LogViews(path, func(v *doctor.View) {
-		v.WriteLine(&screen, "en")
-		views = append(views, *v)
-	})
+	monitor := doctor.NewLogMonitor(path)
 	written := false
 	_, err = pglog.Analyze(ctx, []pglog.Input{{Path: path, Name: "server.log", Reader: tail, Follow: true}}, pglog.Options{
 		Prefix: "%m [%p] %q%u@%d ",
 		Update: func(r *pglog.Result) {
-			show(r)
+			monitor.Update(r)
 			switch {
 			case r.Totals.Roots == 1 && !written:
 				written = true
+				require.Zero(t, monitor.View(time.Now()).Lost)
 				appendTo(t, path, echoLine)
 			case r.Totals.Cascades == 1:
 				cancel()
@@ -51,13 +47,21 @@ func TestMonitorOfALogThatIsWritten(t *testing.T) {
 		},
 	})
 	require.NoError(t, err)
-	last := views[len(views)-1]
-	require.Len(t, last.Worst, 1)
-	require.Contains(t, last.Worst[0], "40001 stock ×1")
+	now := time.Now()
+	last := monitor.View(now)
+	require.Equal(t, []string{"40001 stock ×1"}, last.Worst)
 	require.Equal(t, int64(1), last.Lost, "an echo shows that the program went on")
-	require.Positive(t, last.Cascades, "the echo came while it watched")
-	require.Len(t, strings.Split(strings.TrimSpace(screen.String()), "\n"), len(views))
-	require.NotContains(t, screen.String(), "\033", "no terminal")
+	require.Equal(t, []float64{1, 1}, []float64{last.Rate, last.Cascades}, "by the log's own clock both came within the last minute")
+	later := monitor.View(now.Add(2 * time.Minute))
+	require.Zero(t, later.Rate, "nothing came for two minutes")
+	var line, screen strings.Builder
+	last.WriteLine(&line, "en")
+	require.Equal(t, 1, strings.Count(line.String(), "\n"))
+	require.NotContains(t, line.String(), "\033", "no terminal")
+	last.WriteScreen(&screen, "en", 30)
+	for row := range strings.Lines(screen.String()) {
+		require.LessOrEqual(t, len([]rune(strings.NewReplacer("\033[H", "", "\033[K", "", "\033[J", "", "\n", "").Replace(row))), 30, row)
+	}
 }
 
 // TestMonitorOfADatabase names who blocks whom, and goes on when the server cannot be read.

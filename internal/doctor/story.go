@@ -25,6 +25,7 @@ type Story struct {
 	Server   bool     // a server was asked
 	Bug      string
 	Width    int // columns of the terminal; 0 leaves lines as long as they are
+	Height   int // lines of the terminal; a longer report repeats its first line at its end; 0 never
 }
 
 // Line is something to know and what to type against it.
@@ -54,7 +55,7 @@ func (r *Report) tellLogs(s *Story) {
 	s.Orphans = orphans(s.Lang, l)
 	s.Chart = chart(s.Lang, l)
 	s.Load = load(s.Lang, l)
-	s.Advice = advice(s.Lang, l)
+	s.Advice = advice(s.Lang, l, r.Database == nil)
 	s.Unknown = unknown(s.Lang, l)
 	for _, f := range l.Files {
 		s.Files = append(s.Files, describeFile(s.Lang, &f))

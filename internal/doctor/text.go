@@ -23,6 +23,10 @@ func (s *Story) WriteText(w io.Writer) error {
 		p.heading(say(s.Lang, "bug_report"))
 		p.verbatim("    ", s.Bug)
 	}
+	if text := p.String(); s.Height > 0 && strings.Count(text, "\n") >= s.Height {
+		p.WriteByte('\n')
+		p.line("↑ ", s.Verdict[0])
+	}
 	_, err := io.WriteString(w, p.String())
 	return err
 }

@@ -11,8 +11,15 @@ import (
 // verdict says what happened, how bad it is and since when: first in numbers, then in plain words.
 func (r *Report) verdict(lang string) []string {
 	l := r.Logs
-	if r.noLog() {
+	switch {
+	case r.noLog():
 		return []string{say(lang, "verdict_no_log", fileNames(l))}
+	case unread(l):
+		return []string{say(lang, "verdict_unread")}
+	case l.Totals.ErrorRecords == 0 && lines(l) == 0:
+		return []string{say(lang, "verdict_empty", fileNames(l))}
+	case r.outside():
+		return []string{say(lang, "verdict_outside", clock(l.First), clock(l.Last))}
 	}
 	out := []string{headline(lang, l)}
 	if plain := plainWords(lang, l); plain != "" {
@@ -83,10 +90,6 @@ func outcomes(lang string, l *pglog.Result) []string {
 // span tells the time of the logs, and what of it was counted.
 func (r *Report) span(lang string) string {
 	l := r.Logs
-	outside := !r.Since.IsZero() && l.Last.Before(r.Since) || !r.Until.IsZero() && l.First.After(r.Until)
-	if outside {
-		return say(lang, "verdict_outside", clock(l.First), clock(l.Last))
-	}
 	first, last := l.First, l.Last
 	if r.Since.After(first) {
 		first = r.Since
@@ -95,6 +98,31 @@ func (r *Report) span(lang string) string {
 		last = r.Until
 	}
 	return say(lang, "verdict_since", clock(first), clock(last), length(last.Sub(first)))
+}
+
+// outside tells that the logs have nothing of the time asked for.
+func (r *Report) outside() bool {
+	l := r.Logs
+	return !l.First.IsZero() && l.Totals.ErrorRecords == 0 &&
+		(!r.Since.IsZero() && l.Last.Before(r.Since) || !r.Until.IsZero() && l.First.After(r.Until))
+}
+
+// unread tells that no file could be read.
+func unread(l *pglog.Result) bool {
+	for _, f := range l.Files {
+		if f.Err == nil {
+			return false
+		}
+	}
+	return len(l.Files) > 0
+}
+
+func lines(l *pglog.Result) int64 {
+	var n int64
+	for _, f := range l.Files {
+		n += f.Lines
+	}
+	return n
 }
 
 // length writes a duration as people say it: 2.3s, 4m10s, 3h5m.

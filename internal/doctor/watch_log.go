@@ -1,9 +1,12 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/concord-home/concord/internal/pglog"
@@ -37,28 +40,65 @@ func retriedOf(r *pglog.Result) int64 {
 	return n
 }
 
-// LogViews turns the results of a followed log into views. Rates are taken from the log's own times, so that what was
-// written long ago does not count as now.
-func LogViews(source string, show func(*View)) func(*pglog.Result) {
-	var last time.Time      // of the log
-	var lastMoved time.Time // when it came, by our clock
-	var w window
-	return func(result *pglog.Result) {
-		v := &View{Source: source, At: time.Now()}
-		if !result.Last.Equal(last) {
-			last, lastMoved = result.Last, v.At
+// LogMonitor keeps what a followed log has said, and turns it into a view whenever one is due.
+type LogMonitor struct {
+	source string
+
+	mu     sync.Mutex
+	last   time.Time // of the log
+	moved  time.Time // when it came, by our clock
+	view   View
+	points []pglog.Point
+	window window
+}
+
+// NewLogMonitor names the source of its views.
+func NewLogMonitor(source string) *LogMonitor { return &LogMonitor{source: source} }
+
+// Update takes in a result; nothing of it is kept.
+func (m *LogMonitor) Update(result *pglog.Result) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if at := time.Now(); m.moved.IsZero() || !result.Last.Equal(m.last) {
+		m.last, m.moved = result.Last, at
+	}
+	begin, _ := slices.BinarySearchFunc(result.Points, m.last.Add(-rateWindow), func(p pglog.Point, t time.Time) int { return p.Time.Compare(t) })
+	m.points = append(m.points[:0], result.Points[begin:]...)
+	m.view = View{Source: m.source}
+	now := counters{worst: map[string]int64{}}
+	for _, in := range result.Incidents {
+		m.view.Retried += in.RetriedOK
+		m.view.Lost += in.Lost
+		if !in.Orphan && worthTelling(&in) {
+			now.worst[strings.Join(strings.Fields(in.SQLState+" "+in.Table+" "+in.Endpoint), " ")] += in.Count
 		}
-		now := counters{worst: map[string]int64{}, conflicts: conflicts(result), cascades: result.Totals.Cascades}
-		for _, in := range result.Incidents {
-			v.Retried += in.RetriedOK
-			v.Lost += in.Lost
-			if !in.Orphan && worthTelling(&in) {
-				now.worst[strings.Join(strings.Fields(in.SQLState+" "+in.Table+" "+in.Endpoint), " ")] += in.Count
-			}
+	}
+	m.view.counts = now
+}
+
+// View is the log at a moment. Rates are taken from the log's own times, so that what was written long ago does not
+// count as now.
+func (m *LogMonitor) View(at time.Time) *View {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v := m.view
+	v.Source, v.At = m.source, at
+	m.window.show(&v, v.counts)
+	v.Rate, v.Cascades, v.History = lastMinute(m.points, m.last.Add(at.Sub(m.moved)))
+	return &v
+}
+
+// Run shows a view at each step until the context ends.
+func (m *LogMonitor) Run(ctx context.Context, every time.Duration, show func(*View)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			show(m.View(time.Now()))
 		}
-		w.show(v, now)
-		v.Rate, v.Cascades, v.History = lastMinute(result.Points, last.Add(v.At.Sub(lastMoved)))
-		show(v)
 	}
 }
 

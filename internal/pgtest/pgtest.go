@@ -56,7 +56,7 @@ func Server(t testing.TB) *pgembed.Server {
 			return
 		}
 		server, startErr = pgembed.Start(context.Background(), pgembed.Options{
-			Dir: dir, CacheDir: cacheDir(), Settings: map[string]string{"fsync": "off", "max_connections": "300"},
+			Dir: dir, CacheDir: cacheDir(), Settings: map[string]string{"fsync": "off", "max_connections": "300", "max_prepared_transactions": "10"},
 		})
 	})
 	require.NoError(t, startErr)
