@@ -39,7 +39,10 @@ type printer struct {
 
 func (p *printer) line(head, text string) { p.WriteString(wrapLine(head, text, p.width)) }
 
-func (p *printer) heading(text string) { p.WriteString("\n" + text + "\n") }
+func (p *printer) heading(text string) {
+	p.WriteByte('\n')
+	p.line("", text)
+}
 
 func (p *printer) verbatim(indent, text string) {
 	for line := range strings.Lines(text) {
