@@ -40,8 +40,8 @@ func (*labCmd) Help() string {
 // Run measures every cell and prints a line for each.
 func (c *labCmd) Run(ctx context.Context) error {
 	strategies, err := c.strategies()
-	if err != nil {
-		return err
+	if err := errors.Join(err, c.check()); err != nil {
+		return exitError{2, err}
 	}
 	url, stop, err := c.database(ctx)
 	if err != nil {
@@ -52,15 +52,18 @@ func (c *labCmd) Run(ctx context.Context) error {
 	if !c.JSON {
 		fmt.Printf("%s, %v a cell, %d areas, %d entities\n%s\n", report.Machine, c.Duration, c.Areas, c.Entities, lab.TableHeader)
 	}
+	cells, begin := len(strategies)*len(c.Events)*len(c.Readers), time.Now()
 	for _, s := range strategies {
 		for _, events := range c.Events {
 			for _, readers := range c.Readers {
+				c.progress(len(report.Results), cells, begin)
 				r, err := lab.Experiment{
 					URL: url, Strategy: s, Events: events, Readers: readers, Areas: c.Areas, Entities: c.Entities, Duration: c.Duration,
 				}.Run(ctx)
 				if err != nil {
 					return err
 				}
+				clearProgress()
 				report.Results = append(report.Results, r)
 				if !c.JSON {
 					fmt.Println(r.TableRow())
@@ -68,7 +71,37 @@ func (c *labCmd) Run(ctx context.Context) error {
 			}
 		}
 	}
+	if !c.JSON {
+		fmt.Println(lab.TableLegend)
+	}
 	return c.write(report)
+}
+
+// progress says on a terminal how far the run is; a cell takes longer than its time when requests wait.
+func (c *labCmd) progress(done, cells int, begin time.Time) {
+	if !isTerminal(os.Stderr) {
+		return
+	}
+	each := c.Duration
+	if done > 0 {
+		each = time.Since(begin) / time.Duration(done)
+	}
+	fmt.Fprintf(os.Stderr, "\r[%d/%d] %v left\033[K", done, cells, (each * time.Duration(cells-done)).Round(time.Second))
+}
+
+// check refuses sizes that no experiment can have.
+func (c *labCmd) check() error {
+	switch {
+	case slices.ContainsFunc(c.Events, func(n float64) bool { return n < 0 || n > 100_000 }):
+		return errors.New("--events: want 0 to 100000 a second")
+	case slices.ContainsFunc(c.Readers, func(n int) bool { return n < 1 || n > 10_000 }):
+		return errors.New("--readers: want 1 to 10000")
+	case c.Areas < 1 || c.Entities < 1:
+		return errors.New("--areas, --entities: want 1 or more")
+	case c.Duration <= 0:
+		return errors.New("--duration: want a time such as 3s")
+	}
+	return nil
 }
 
 func (c *labCmd) write(report lab.Report) error {

@@ -78,7 +78,7 @@ func fail(err error) int {
 		return 0
 	}
 	if message := err.Error(); message != "" {
-		fmt.Fprintln(os.Stderr, "concord:", strings.ReplaceAll(message, "\n", "; "))
+		fmt.Fprintln(os.Stderr, "concord:", strings.NewReplacer("\n\t", " ", "\n", "; ").Replace(message))
 	}
 	if exit, ok := errors.AsType[exitError](err); ok {
 		return exit.code

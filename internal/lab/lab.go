@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,6 +49,7 @@ type Result struct {
 	PoolHigh    int     `json:"pool_high_water"`
 	PoolWaits   int64   `json:"waits_for_a_connection"`
 	ClientCPU   float64 `json:"client_cpu_seconds"`
+	ServerCPU   float64 `json:"server_cpu_seconds"` // of the backends; 0 where they run on another machine
 }
 
 // SuccessRate is the share of requests that succeeded, 0 to 1.
@@ -151,6 +151,7 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 	}
 	wg.Wait()
 	took := time.Since(begin).Seconds()
+	server := r.serverCPU(ctx)
 	wrong, err := r.wrongRows(ctx)
 	if err != nil {
 		return Result{}, err
@@ -160,7 +161,7 @@ func (r *run) measure(ctx context.Context) (Result, error) {
 		Strategy: r.Strategy.Name, Events: r.Events, Readers: r.Readers, Requests: r.requests, Succeeded: len(r.latencies),
 		P50: quantile(r.latencies, .5), P99: quantile(r.latencies, .99), PerSecond: float64(len(r.latencies)) / took,
 		EventsSent: r.events, EventsLost: r.lost, WrongRows: wrong, Savepoints: r.savepoints.Load(), PoolHigh: high,
-		PoolWaits: r.pool.Stat().EmptyAcquireCount(), ClientCPU: cpuSeconds() - before,
+		PoolWaits: r.pool.Stat().EmptyAcquireCount(), ClientCPU: cpuSeconds() - before, ServerCPU: server,
 	}
 	if r.requests > 0 {
 		result.MeanRetries = float64(r.retries) / float64(r.requests)
@@ -176,14 +177,6 @@ func quantile(sorted []float64, q float64) float64 {
 		return 0
 	}
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
-}
-
-func cpuSeconds() float64 {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
 // request is one load of the dashboard. One under way at the end is finished.
@@ -280,16 +273,18 @@ func (r *run) watchPool(ctx context.Context) (high int) {
 	}
 }
 
+// wrongRows counts the rows that do not hold what was reported as done: the last state that was sent, and as many
+// synchronisations as requests said that they had succeeded.
 func (r *run) wrongRows(ctx context.Context) (int, error) {
-	rows, err := r.pool.Query(ctx, `select id, state from entity`)
+	rows, err := r.pool.Query(ctx, `select id, state, synced from entity union all select -id, '', synced from area`)
 	if err != nil {
 		return 0, err
 	}
 	wrong := 0
-	var id int
+	var id, synced int
 	var state string
-	_, err = pgx.ForEachRow(rows, []any{&id, &state}, func() error {
-		if state != r.sent[id] {
+	_, err = pgx.ForEachRow(rows, []any{&id, &state, &synced}, func() error {
+		if state != r.sent[id] || !r.Strategy.readOnly && synced != len(r.latencies) {
 			wrong++
 		}
 		return nil

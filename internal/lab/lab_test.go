@@ -39,6 +39,15 @@ func TestExperiment(t *testing.T) {
 		require.Less(t, experiment(t, "none").SuccessRate(), 1.0)
 	})
 
+	t.Run("ASavepointReportsSuccessAndLeavesRowsWrong", func(t *testing.T) {
+		t.Parallel()
+		r := experiment(t, "savepoint")
+		require.Equal(t, 1.0, r.SuccessRate())
+		require.Positive(t, r.WrongRows)
+		require.Positive(t, r.Savepoints)
+		require.Positive(t, r.ServerCPU, "the backends run here")
+	})
+
 	for _, name := range []string{"pgretry", "one-writer"} {
 		t.Run("EveryRequestSucceedsAndNoRowIsWrongWith "+name, func(t *testing.T) {
 			t.Parallel()
@@ -53,7 +62,13 @@ func TestExperiment(t *testing.T) {
 func TestHTMLIsOnePage(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	require.NoError(t, lab.Report{Machine: "<m>", Results: []lab.Result{{Strategy: "none", Requests: 2, Succeeded: 1}}}.WriteHTML(&b))
+	require.NoError(t, lab.Report{Machine: "<m>", Results: []lab.Result{
+		{Strategy: "none", Events: 5, Readers: 1, Requests: 2, Succeeded: 1, P99: 3},
+		{Strategy: "pgretry", Events: 5, Readers: 10, Requests: 2, Succeeded: 2, P99: 30},
+	}}.WriteHTML(&b))
+	require.Equal(t, 4, strings.Count(b.String(), "<figure>"))
+	require.Contains(t, b.String(), "pgretry, 10 readers: 30 ms")
+	require.NotContains(t, b.String(), "NaN")
 	require.Contains(t, b.String(), "50.0 %")
 	require.Contains(t, b.String(), "&lt;m&gt;")
 	require.NotContains(t, b.String(), "http")
