@@ -177,6 +177,9 @@ func (p *Prefix) freeText(i, at int, line []byte, w *words, f *fields, steps *in
 			}
 			n += j
 		}
+		if holdsMore(p.ops[i].escape, window[:n]) {
+			return token{}, 0, false
+		}
 		saved := *f
 		f.keep(p.ops[i].escape, bytes.TrimSpace(window[:n]))
 		if t, end, ok := p.from(i+1, at+n, line, w, f, steps); ok {
@@ -185,6 +188,19 @@ func (p *Prefix) freeText(i, at int, line []byte, w *words, f *fields, steps *in
 		*f = saved
 	}
 	return token{}, 0, false
+}
+
+// holdsMore tells that a name or a host has swallowed what a longer prefix says ("prod app=psql e=40001"): the setting
+// was changed.
+func holdsMore(escape byte, value []byte) bool {
+	switch escape {
+	case 'u', 'd':
+		equals := bytes.IndexByte(value, '=')
+		return equals > 0 && bytes.IndexByte(value[:equals], ' ') > 0
+	case 'h', 'r':
+		return bytes.ContainsAny(bytes.TrimSpace(value), " =")
+	}
+	return false
 }
 
 func (f *fields) keep(escape byte, value []byte) {
