@@ -87,7 +87,7 @@ func unknown(lang string, l *pglog.Result) []Line {
 	out.add(t.RootsByState[pglog.StateUnknown] > 0, "unknown_text", sqlPrefix, count(t.RootsByState[pglog.StateUnknown]))
 	missing := t.Cascades - t.CascadesWithRoot
 	out.add(missing > 0, "unknown_root", sqlPrefix, count(missing))
-	out.add(missing > 0 && l.Unproven["the pid belongs to another session by then"] > 0, "unknown_connections", sqlConnect)
+	out.add(pidsReused(l), "unknown_connections", sqlConnect)
 	out.add(l.HasServer && !l.HasOdoo && conflicts(l) > 0, "unknown_outcome", "")
 	out.add(l.HasServer && kinds[pglog.KindUpdate]+kinds[pglog.KindDelete] > 0, "unknown_rival", sqlWriters)
 	var strange []string
@@ -102,6 +102,16 @@ func unknown(lang string, l *pglog.Result) []Line {
 	}
 	out.add(len(strange) > 0, "unknown_no_log", "", shorten(strings.Join(strange, ", "), 200))
 	return out.lines
+}
+
+// pidsReused tells that an echo was left open because its pid had belonged to another session.
+func pidsReused(l *pglog.Result) bool {
+	for why := range l.Unproven {
+		if whyKey(why) == "why_session" {
+			return true
+		}
+	}
+	return false
 }
 
 // load tells how busy the Home Assistant add-on was.

@@ -163,11 +163,19 @@ var whyKeys = []struct{ part, key string }{
 	{"does not tell", "why_key"}, {"other transactions", "why_between"},
 }
 
-func whyText(lang, why string) string {
+// whyKey is the word file's key of a reason, empty for one that is not among them.
+func whyKey(why string) string {
 	for _, w := range whyKeys {
 		if strings.Contains(why, w.part) {
-			return say(lang, w.key)
+			return w.key
 		}
+	}
+	return ""
+}
+
+func whyText(lang, why string) string {
+	if key := whyKey(why); key != "" {
+		return say(lang, key)
 	}
 	return why
 }

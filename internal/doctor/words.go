@@ -64,12 +64,6 @@ func say(lang, key string, args ...any) string {
 	return fill(lang, text, args)
 }
 
-// knows tells whether there is a text.
-func knows(key string) bool {
-	_, ok := loadWords()["en"][key]
-	return ok
-}
-
 // fill puts arguments into a text and chooses the forms of its words.
 func fill(lang, text string, args []any) string {
 	var b strings.Builder
