@@ -12,23 +12,19 @@ import (
 // attempt runs the closure once, in a transaction of its own. The zero failure means that it committed.
 func (c *call) attempt(ctx context.Context, db DB) failure {
 	c.attempts++
-	flight := c.runner.flights.start(c)
-	f := c.inFlight(ctx, flight, db)
+	flight := c.flight()
+	f := c.seated(ctx, flight, db)
+	f.gaveWay(flight)
 	if f.Err != nil {
 		f.Name, f.Number, f.Took = c.policy.Name, c.attempts, time.Since(flight.begun)
 		f.SQLSTATE = sqlstateOf(f.Err)
 	}
+	if f.SQLSTATE == deadlockDetected {
+		c.runner.flights.deadlocked(flight)
+	}
 	if f.SQLSTATE == lockNotAvailable && len(f.Blockers) == 0 && c.policy.WatchAfter >= 0 {
 		f.Blockers = lookup(context.WithoutCancel(ctx), c.db, writersOfTable, c.table(f.Err))
 	}
-	return f
-}
-
-// inFlight runs the transaction where others can end it to break up a deadlock storm, and the patrol can look after it.
-func (c *call) inFlight(ctx context.Context, flight *flight, db DB) (f failure) {
-	defer func() { c.runner.flights.finish(flight, sqlstateOf(f.Err) == deadlockDetected) }()
-	f = c.seated(ctx, flight, db)
-	f.gaveWay(flight)
 	return f
 }
 
@@ -58,30 +54,44 @@ func (c *call) transaction(ctx context.Context, flight *flight, db DB) failure {
 		defer cancel()
 	}
 	m := c.newMarker(ctx, db)
-	tx, err := db.BeginTx(ctx, c.policy.txOptions(m))
+	f := c.onConnection(ctx, outer, flight, db, m)
+	if f.Stage == StageCommit {
+		return c.settle(outer, m, f)
+	}
+	return f
+}
+
+// onConnection runs the transaction until outer ends, its statements until ctx does, and gives the connection back: what
+// became of a lost COMMIT is found out on another one, which a pool may not have to spare.
+func (c *call) onConnection(ctx, outer context.Context, flight *flight, db DB, m *marker) failure {
+	tx, held, err := begin(ctx, db, c.policy.txOptions(m))
 	if err != nil {
 		return failure{Attempt: Attempt{Stage: StageBegin, Err: err}, ended: ctx.Err() != nil}
+	}
+	if held != nil {
+		defer held.Release()
 	}
 	f := c.closure(ctx, tx, flight)
 	if f.Err != nil || f.returned != nil {
 		f.ended = ctx.Err() != nil
 		return f
 	}
-	if err := c.commit(outer, tx); err != nil {
-		return c.settle(outer, m, failure{Attempt: Attempt{Stage: StageCommit, Err: err}})
+	if err := c.commit(outer, tx, flight, held != nil || isConn(db)); err != nil {
+		return failure{Attempt: Attempt{Stage: StageCommit, Err: err}}
 	}
 	return failure{}
 }
 
-// closure runs fn, and rolls back unless the transaction may be committed, also when fn panics or ends its goroutine.
+// closure runs fn where others can end it to break up a deadlock storm, and the patrol can look after it. It rolls back
+// unless the transaction may be committed, also when fn panics or ends its goroutine.
 func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failure) {
 	keep, conn := false, tx.Conn()
 	rec := &flight.recorder
-	rec.conn, c.rec = conn, rec
-	flight.uses(conn)
+	rec.conn, c.rec, flight.conn = conn, rec, conn
+	c.runner.flights.list(flight)
 	w := c.watch(ctx, flight, conn)
 	defer func() {
-		flight.uses(nil)
+		flight.unlist()
 		f.Blockers = w.stop()
 		if !keep {
 			c.rollback(ctx, tx)
@@ -91,7 +101,7 @@ func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failur
 	flight.tx = recordingTx{Tx: tx, rec: rec}
 	returned := c.fn(&flight.within, &flight.tx)
 	rec.over.Store(true)
-	flight.uses(nil)
+	flight.unlist()
 	cause := rec.cause(returned)
 	if cause == nil && returned == nil {
 		cause = ctx.Err()
@@ -143,25 +153,4 @@ func (c *call) rollback(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.policy.Grace)
 	defer cancel()
 	_ = tx.Rollback(ctx) // pgx closes a connection that cannot roll back, which rolls back
-}
-
-// commit sends COMMIT, and waits for the answer a little longer than the context: an answer that nobody waits for
-// leaves an unknown outcome.
-func (c *call) commit(ctx context.Context, tx pgx.Tx) error {
-	ctx, cancel := c.patient(ctx)
-	defer cancel()
-	return tx.Commit(ctx)
-}
-
-// patient returns a context that ends the policy's grace after ctx.
-func (c *call) patient(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Done() == nil {
-		return ctx, func() {}
-	}
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(c.policy.Grace, cancel)
-		context.AfterFunc(longer, func() { timer.Stop() })
-	})
-	return longer, func() { stop(); cancel() }
 }

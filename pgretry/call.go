@@ -24,6 +24,7 @@ type call struct {
 	history  []Attempt
 	turn     turn
 	rec      *recorder // of the latest attempt; nil before the first
+	first    flight
 }
 
 // historyEnd is how many attempts the history keeps at either end.

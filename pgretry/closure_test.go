@@ -223,6 +223,24 @@ func TestSmallPool(t *testing.T) {
 		require.True(t, seen.noticed(pgretry.NoticeLocked))
 		require.Equal(t, 1, value(t, direct, 1))
 	})
+	t.Run("ALostCommitIsFoundOutOverTheOneConnection", func(t *testing.T) {
+		t.Parallel()
+		direct, proxied, proxy := throughProxy(t)
+		pgtest.Exec(t, direct, pgretry.MarkerMigration)
+		config := proxied.Config()
+		config.MaxConns = 1
+		armed := false
+		require.NoError(t, pgretry.New(pgretry.WithMaxElapsed(20*time.Second)).Do(t.Context(), pgtest.Connect(t, config),
+			func(ctx context.Context, tx pgx.Tx) error {
+				err := add(ctx, tx)
+				if err == nil && !armed {
+					armed = true
+					proxy.Arm(pgtest.Cut{Answer: true}) // the answer to COMMIT
+				}
+				return err
+			}))
+		require.Equal(t, 1, value(t, direct, 1))
+	})
 	t.Run("APoolThatIsClosedMeanwhileEndsTheCall", func(t *testing.T) {
 		t.Parallel()
 		config := pgtest.Config(t, pgtest.URL(t))

@@ -46,13 +46,15 @@ func noErrors(t *testing.T, errs []error) {
 func TestContention(t *testing.T) {
 	t.Parallel()
 	one := func(r *pgretry.Runner) func(int) *pgretry.Runner { return func(int) *pgretry.Runner { return r } }
-	t.Run("AKeyKeepsTransactionsApart", func(t *testing.T) {
-		t.Parallel()
-		pool, seen := counters(t, 1), &recorded{}
-		noErrors(t, together(t, 20, 5, one(pgretry.New(pgretry.WithKey("row 1"))), pool, pgretry.WithObserver(seen)))
-		require.Equal(t, 100, value(t, pool, 1))
-		require.Zero(t, seen.failedWith("40001"))
-	})
+	for name, longest := range map[string]time.Duration{"AKeyKeepsTransactionsApart": 0, "AKeyKeepsThemApartForEver": -1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool, seen := counters(t, 1), &recorded{}
+			noErrors(t, together(t, 20, 5, one(pgretry.New(pgretry.WithKey("row 1"), pgretry.WithMaxElapsed(longest))), pool, pgretry.WithObserver(seen)))
+			require.Equal(t, 100, value(t, pool, 1))
+			require.Zero(t, seen.failedWith("40001"))
+		})
+	}
 	t.Run("AQueueIsLearnedFromConflicts", func(t *testing.T) {
 		t.Parallel()
 		pool, seen := counters(t, 1), &recorded{}

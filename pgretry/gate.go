@@ -29,9 +29,9 @@ type gate struct {
 type ticket struct {
 	gate    *gate
 	lane    *lane
-	age     uint64 // order of arrival in the process
-	alone   bool   // must run with nobody else inside
-	ready   chan struct{}
+	age     uint64        // order of arrival in the process
+	alone   bool          // must run with nobody else inside
+	ready   chan struct{} // closed on entry; nil while it need not wait
 	entered time.Time
 	index   int // in the lane's heap; -1 when not waiting
 
@@ -42,32 +42,44 @@ type ticket struct {
 // errTurn says that a call's time ran out while it waited at a gate.
 var errTurn = errors.New("waited too long for its turn")
 
-// enter waits for a place inside, until patience is over. The error is the context's or errTurn.
-func (g *gate) enter(ctx context.Context, t *ticket, patience time.Duration) error {
+// enter waits for a place inside, until the given time if it is not zero, and tells how long. The error is the context's
+// or errTurn.
+func (g *gate) enter(ctx context.Context, t *ticket, until time.Time) (waited time.Duration, err error) {
 	g.mu.Lock()
-	t.ready = make(chan struct{})
+	t.ready = nil
 	t.lane.push(t, g.clock)
 	g.admit()
+	if t.index < 0 {
+		g.mu.Unlock()
+		return 0, nil
+	}
+	t.ready = make(chan struct{})
 	g.mu.Unlock()
 
-	select {
-	case <-t.ready:
-		return nil
-	default:
+	start := time.Now()
+	err = t.await(ctx, until)
+	if err != nil {
+		g.abandon(t)
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	var err error
+	return time.Since(start), err
+}
+
+// await waits until t is let in.
+func (t *ticket) await(ctx context.Context, until time.Time) error {
+	var late <-chan time.Time
+	if !until.IsZero() {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		late = timer.C
+	}
 	select {
 	case <-t.ready:
 		return nil
 	case <-ctx.Done():
-		err = ctx.Err()
-	case <-timer.C:
-		err = errTurn
+		return ctx.Err()
+	case <-late:
+		return errTurn
 	}
-	g.abandon(t)
-	return err
 }
 
 // abandon takes t out of the queue, or out of the gate if it has just been let in.
@@ -118,19 +130,22 @@ func (g *gate) pass(t *ticket) (spent []*lease) {
 	return spent
 }
 
-// takeLease gives t the lease that the one before left.
-func (g *gate) takeLease(t *ticket) {
+// takeLease gives t the lease that the one before left. Where there is none it tells whether the gate is contested.
+func (g *gate) takeLease(t *ticket) (contested bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.lease, g.lease = g.lease, nil
+	return t.lease == nil && g.isContested()
 }
 
 // contested tells that rivals outside this process met the transactions inside, so that a lock across processes helps.
 func (g *gate) contested() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.width.limit() == 1 && g.rivals.locking()
+	return g.isContested()
 }
+
+func (g *gate) isContested() bool { return g.width.limit() == 1 && g.rivals.locking() }
 
 // deadlocked narrows the gate after a deadlock inside it.
 func (g *gate) deadlocked() {
@@ -185,7 +200,9 @@ func (g *gate) admit() {
 		g.alone = t.alone
 		t.company = g.running > 1
 		t.entered = time.Now()
-		close(t.ready)
+		if t.ready != nil {
+			close(t.ready)
+		}
 	}
 }
 

@@ -49,14 +49,11 @@ func (gs *gates) get(k gateKey, w width) *gate {
 	return g
 }
 
-// done forgets a named gate that nobody uses and that has nothing worth remembering.
-func (gs *gates) done(db databaseID, g *gate) {
+// done gives a named gate back. Now and then it forgets those that nobody uses: to make one for each call costs more.
+func (gs *gates) done(g *gate) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	g.holders--
-	if g.holders == 0 && !g.contested() {
-		delete(gs.byKey, gateKey{db: db, key: g.key})
-	}
 	if len(gs.byKey) > 2*gs.kept+sweepFrom {
 		gs.sweep()
 	}
@@ -65,7 +62,7 @@ func (gs *gates) done(db databaseID, g *gate) {
 // sweepFrom keys are remembered without a sweep.
 const sweepFrom = 100
 
-// sweep forgets named gates that nobody uses and that were contested when they were left, but are no longer.
+// sweep forgets named gates that nobody uses and that have nothing worth remembering.
 func (gs *gates) sweep() {
 	for k, g := range gs.byKey {
 		if !k.learned && g.holders == 0 && !g.contested() {

@@ -70,6 +70,15 @@ func single(db DB) *pgx.Conn {
 	return nil
 }
 
+// isConn tells that db is a connection itself, which stays with the call.
+func isConn(db DB) bool {
+	switch db.(type) {
+	case *pgx.Conn, *pgxpool.Conn:
+		return true
+	}
+	return false
+}
+
 // base is the DB below wrappers, for pgretry's own statements.
 func base(db DB) DB {
 	for {

@@ -76,7 +76,7 @@ func (r *rivals) underLock(met bool) {
 // waited notes that another process held the lock: it is needed still.
 func (r *rivals) waited() { r.lockUntil = time.Now().Add(lockFor) }
 
-func (r *rivals) locking() bool { return time.Now().Before(r.lockUntil) }
+func (r *rivals) locking() bool { return !r.lockUntil.IsZero() && time.Now().Before(r.lockUntil) }
 
 // lease is a connection that holds the session advisory lock of a key.
 type lease struct {

@@ -75,14 +75,18 @@ func TestPolicyExtremes(t *testing.T) {
 	})
 	t.Run("UnknownIsolation", func(t *testing.T) {
 		t.Parallel()
+		pool := pgtest.Pool(t, 1)
 		require.Equal(t, "42601", pgretry.SQLSTATE(pgretry.Do(t.Context(), pool, failTwice(), pgretry.WithIsolation("none"))))
 		require.Zero(t, pool.Stat().AcquiredConns())
 	})
 }
 
+// TestTransactionModes looks at the modes where sessions are read-only by default.
 func TestTransactionModes(t *testing.T) {
 	t.Parallel()
-	pool := counters(t, 1)
+	config := pgtest.Config(t, pgtest.URL(t))
+	config.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+	readers := pgtest.Connect(t, config)
 	for name, c := range map[string]struct {
 		want string
 		opts []pgretry.Option
@@ -95,7 +99,7 @@ func TestTransactionModes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got string
-			require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			require.NoError(t, pgretry.Do(t.Context(), readers, func(ctx context.Context, tx pgx.Tx) error {
 				return tx.QueryRow(ctx, `select concat_ws(',', current_setting('transaction_isolation'),
 					current_setting('transaction_read_only'), current_setting('transaction_deferrable'))`).Scan(&got)
 			}, c.opts...))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -51,7 +52,7 @@ func (c *call) resolve(ctx context.Context, m *marker) (committed bool, err erro
 	defer cancel()
 	if c.policy.MaxElapsed > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(ctx, max(0, c.patience())+c.policy.Grace)
+		ctx, stop = context.WithTimeout(ctx, max(0, time.Until(c.deadline()))+c.policy.Grace)
 		defer stop()
 	}
 	db, release, err := reconnectable(ctx, base(c.db))

@@ -23,7 +23,8 @@ const (
 // errStorm ends an attempt that is part of a deadlock storm. It runs again, so no caller sees it but in a history.
 var errStorm = errors.New("gave way to end a deadlock storm")
 
-// flights are the attempts that are running. They lie in shards, so that calls do not wait for each other's lock.
+// flights are the attempts whose closures are running. They lie in shards, so that calls do not wait for each other's
+// lock.
 type flights struct {
 	next   atomic.Uint32
 	shards [16]flightShard
@@ -59,12 +60,13 @@ type flight struct {
 	begun time.Time
 	watch atomic.Pointer[watch] // that the patrol has yet to start
 
-	shard      *flightShard
+	shard      *flightShard // while it is listed
 	prev, next *flight
-	conn       *pgx.Conn   // while the closure runs; changed under the shard's lock
+	conn       *pgx.Conn
 	ended      atomic.Bool // to break up a storm
 
 	patrolled watch // what watch points to
+	late      late
 
 	// What the closure gets.
 	within   within
@@ -79,46 +81,47 @@ func (f *flight) lane() flightLane {
 	return flightLane{db: f.call.id.databaseID, fn: reflect.ValueOf(closureOf(f.call.fn, f.call.db)).Pointer()}
 }
 
-// start registers an attempt.
-func (fs *flights) start(c *call) *flight {
-	f := &flight{call: c, begun: time.Now(), shard: &fs.shards[fs.next.Add(1)%uint32(len(fs.shards))]}
+// flight begins the flight of an attempt. That of the first one is part of the call.
+func (c *call) flight() *flight {
+	f := &c.first
+	if c.attempts > 1 {
+		f = &flight{}
+	}
+	f.call, f.begun = c, time.Now()
+	return f
+}
+
+// list lets others end the attempt, or look after it, until [flight.unlist].
+func (fs *flights) list(f *flight) {
+	f.shard = &fs.shards[fs.next.Add(1)%uint32(len(fs.shards))]
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
 	if f.next = f.shard.first; f.next != nil {
 		f.next.prev = f
 	}
 	f.shard.first = f
-	return f
-}
-
-// uses tells on which connection the closure runs, nil when it no longer does: only then may the attempt be ended.
-func (f *flight) uses(conn *pgx.Conn) {
-	f.shard.mu.Lock()
-	defer f.shard.mu.Unlock()
-	f.conn = conn
 }
 
 // giveWay ends the attempt by cutting the connection short, as pgx does when a context ends. A context for each attempt,
 // which could do the same, costs more than all else here. The caller holds the shard's lock.
 func (f *flight) giveWay() {
-	if f.conn != nil {
-		f.ended.Store(true)
-		_ = f.conn.PgConn().Conn().SetDeadline(time.Now()) // fails only when the connection is gone
-	}
+	f.ended.Store(true)
+	_ = f.conn.PgConn().Conn().SetDeadline(time.Now()) // fails only when the connection is gone
 }
 
-// finish forgets an attempt; deadlock tells how it ended.
-func (fs *flights) finish(f *flight, deadlock bool) {
-	f.shard.remove(f)
-	if !deadlock {
-		return
-	}
+// deadlocked notes that an attempt ended in a deadlock.
+func (fs *flights) deadlocked(f *flight) {
 	if lane := f.lane(); fs.rages(lane) {
 		fs.breakUp(lane)
 	}
 }
 
-func (s *flightShard) remove(f *flight) {
+// unlist may be called again.
+func (f *flight) unlist() {
+	s := f.shard
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.prev == nil {
@@ -129,7 +132,7 @@ func (s *flightShard) remove(f *flight) {
 	if f.next != nil {
 		f.next.prev = f.prev
 	}
-	f.prev, f.next = nil, nil
+	f.prev, f.next, f.shard = nil, nil, nil
 }
 
 // rages counts a deadlock and tells whether they come in numbers.

@@ -3,7 +3,6 @@ package pgretry
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 )
 
@@ -16,8 +15,9 @@ const (
 
 // turn is a call's dealing with the gate of its conflict key, if it has one.
 type turn struct {
-	name   string // of the lane
-	ticket *ticket
+	name   string  // of the lane
+	ticket *ticket // own, once it is in use
+	own    ticket
 	gated  bool // the latest attempt passed a gate
 	beaten int  // conflicts with others inside
 	queued time.Duration
@@ -66,9 +66,8 @@ func (c *call) laneName() string {
 // pass makes an attempt inside the gate.
 func (c *call) pass(ctx context.Context, g *gate) failure {
 	t := c.ticketFor(g)
-	start := time.Now()
-	err := g.enter(ctx, t, c.patience())
-	c.turn.queued += time.Since(start)
+	waited, err := g.enter(ctx, t, c.deadline())
+	c.turn.queued += waited
 	if err != nil {
 		return c.queueFailure(err)
 	}
@@ -90,7 +89,8 @@ func (c *call) pass(ctx context.Context, g *gate) failure {
 func (c *call) ticketFor(g *gate) *ticket {
 	t := c.turn.ticket
 	if t == nil {
-		t = &ticket{age: c.runner.gates.arrivals.Add(1), index: -1}
+		t = &c.turn.own
+		t.age, t.index = c.runner.gates.arrivals.Add(1), -1
 		c.turn.ticket = t
 	}
 	if t.gate != g {
@@ -100,12 +100,12 @@ func (c *call) ticketFor(g *gate) *ticket {
 	return t
 }
 
-// patience is how long the call may still wait for its turn.
-func (c *call) patience() time.Duration {
+// deadline is until when the call may wait for its turn; zero if it may for ever.
+func (c *call) deadline() time.Time {
 	if c.policy.MaxElapsed < 0 {
-		return math.MaxInt64
+		return time.Time{}
 	}
-	return c.policy.MaxElapsed - time.Since(c.started)
+	return c.started.Add(c.policy.MaxElapsed)
 }
 
 func (c *call) queueFailure(err error) failure {
@@ -117,12 +117,12 @@ func (c *call) queueFailure(err error) failure {
 // exclusively returns the DB for an attempt: the connection that holds the lock across processes where one is needed.
 func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	g := t.gate
-	g.takeLease(t)
+	contested := g.takeLease(t)
 	if t.lease != nil {
 		return t.lease.conn, nil
 	}
 	pool, ok := c.db.(acquirer)
-	if !ok || !g.contested() || c.runner.gates.isPooled(c.id.databaseID) {
+	if !ok || !contested || c.runner.gates.isPooled(c.id.databaseID) {
 		return c.db, nil
 	}
 	l, waited, err := c.lease(ctx, pool, g.key)
@@ -149,7 +149,7 @@ func (c *call) lease(ctx context.Context, pool acquirer, key string) (l *lease, 
 	if c.policy.MaxElapsed < 0 {
 		return newLease(ctx, pool, key)
 	}
-	patient, cancel := context.WithTimeout(ctx, c.patience())
+	patient, cancel := context.WithDeadline(ctx, c.deadline())
 	defer cancel()
 	l, waited, err = newLease(patient, pool, key)
 	if err != nil && patient.Err() != nil && ctx.Err() == nil {
@@ -191,6 +191,6 @@ func (c *call) learn(ctx context.Context, f *failure) {
 // endTurn gives a named gate back.
 func (c *call) endTurn() {
 	if t := c.turn.ticket; t != nil && c.policy.Key != "" {
-		c.runner.gates.done(c.id.databaseID, t.gate)
+		c.runner.gates.done(t.gate)
 	}
 }
