@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
@@ -28,9 +29,9 @@ type batchResult struct {
 }
 
 const stateTable = `create table state (id bigint primary key, entity text not null, value text not null,
-	n bigint not null check (n >= 0), at timestamptz not null) with (fillfactor = 60)`
+	n bigint not null check (n >= 0), at timestamptz not null) with (fillfactor = 60, autovacuum_enabled = off)`
 
-// stateRows are the records, as pgx takes them by column and as a batch takes them by row.
+// stateRows are the same records twice: as pgx takes them by column, all good, and as a batch takes them by row.
 type stateRows struct {
 	ids, ns         []int64
 	entities, value []string
@@ -38,17 +39,19 @@ type stateRows struct {
 	records         [][]any
 }
 
-func makeStates(n int, bad float64, at time.Time) *stateRows {
-	s := &stateRows{}
-	for i, id := range rand.Perm(n) {
-		entity, value := fmt.Sprintf("sensor.number_%d", id), fmt.Sprintf("%d.%d", i%100, id%10)
-		s.ids, s.ns, s.at = append(s.ids, int64(id)), append(s.ns, int64(i)), append(s.at, at)
+// makeStates makes records of random order with keys from first. Of those of the batch a share is bad.
+func makeStates(n int, first int64, bad float64) *stateRows {
+	s, at := &stateRows{}, time.Now()
+	for i, k := range rand.Perm(n) {
+		id := first + int64(k)
+		entity, value := fmt.Sprintf("sensor.number_%d", id), fmt.Sprintf("%d.%d", i%100, k%10)
+		s.ids, s.ns, s.at = append(s.ids, id), append(s.ns, int64(i)), append(s.at, at)
 		s.entities, s.value = append(s.entities, entity), append(s.value, value)
 		count := int64(i)
 		if rand.Float64() < bad {
 			count = -1
 		}
-		s.records = append(s.records, []any{int64(id), entity, value, count, at})
+		s.records = append(s.records, []any{id, entity, value, count, at})
 	}
 	return s
 }
@@ -100,13 +103,20 @@ func badShares(n int) []float64 {
 	return []float64{0, 0.01, 0.1}
 }
 
-// A cell ends after cellTime, but not before fewestRounds.
+// A cell ends after cellTime, but not before fewestRounds, nor after mostRounds.
 const (
 	cellTime     = 5 * time.Second
-	fewestRounds = 6
+	fewestRounds = 7
+	mostRounds   = 200
 )
 
-// batchCell measures a batch and raw pgx in turns, so that what disturbs one disturbs the other.
+// batchSide is one way to write records, and the time that its runs took.
+type batchSide struct {
+	run  func(*stateRows) error
+	took []time.Duration
+}
+
+// batchCell measures a batch and raw pgx in turns, each on a table in the same state.
 func batchCell(ctx context.Context, pool *pgxpool.Pool, n int, bad float64, pass string) (batchResult, error) {
 	cell := batchResult{Records: n, Pass: pass, Bad: 100 * bad}
 	batch := &pgretry.Batch{
@@ -115,56 +125,56 @@ func batchCell(ctx context.Context, pool *pgxpool.Pool, n int, bad float64, pass
 	if err := reset(ctx, pool, schema, stateTable); err != nil {
 		return cell, err
 	}
-	rounds := min(100, max(8, 100_000/n))
-	var ours, raws []time.Duration
+	ours := &batchSide{run: func(s *stateRows) error { _, err := batch.Upsert(ctx, pool, s.records); return err }}
+	raw := &batchSide{run: func(s *stateRows) error { return s.raw(ctx, pool) }}
+	sides := []*batchSide{ours, raw}
 	begin := time.Now()
-	for round := range rounds {
+	for round := range mostRounds {
 		if round >= fewestRounds && time.Since(begin) > cellTime {
 			break
 		}
-		if round%8 == 0 {
-			if _, err := pool.Exec(ctx, `vacuum analyze state`); err != nil {
-				return cell, err
-			}
-		}
-		rows := makeStates(n, bad, time.Now())
-		good := makeStates(n, 0, rows.at[0])
-		runs := []func() error{
-			func() error {
-				return timed(&ours, func() error { _, err := batch.Upsert(ctx, pool, rows.records); return err })
-			},
-			func() error { return timed(&raws, func() error { return good.raw(ctx, pool) }) },
-		}
-		if round%2 == 1 {
-			slices.Reverse(runs)
-		}
-		for _, run := range runs {
+		slices.Reverse(sides)
+		for _, side := range sides {
 			if err := prepare(ctx, pool, pass, n); err != nil {
 				return cell, err
 			}
-			if err := run(); err != nil {
+			if err := side.turn(n, bad); err != nil {
 				return cell, err
 			}
 		}
 	}
-	ours, raws = ours[2:], raws[2:] // the first ones learn the table and plan the statements
-	ratios := make([]float64, len(ours))
-	for round := range ours {
-		ratios[round] = float64(raws[round]) / float64(ours[round])
+	var ratios []float64
+	for round := range ours.took {
+		ratios = append(ratios, float64(raw.took[round])/float64(ours.took[round]))
 	}
-	cell.Rate, cell.Raw = float64(n)/quartile(ours).Seconds(), float64(n)/quartile(raws).Seconds()
-	cell.Ratio = median(ratios)
+	cell.Rate, cell.Raw = float64(n)/quartile(ours.took).Seconds(), float64(n)/quartile(raw.took).Seconds()
+	cell.Ratio = median(ratios[1:]) // the first round warms up
 	return cell, nil
 }
 
-// prepare makes the table as a pass needs it: empty, or with all records, older. It changes nothing that would make the
-// server plan the statements anew.
+// prepare makes the table as a pass needs it: empty, or with all records, older.
 func prepare(ctx context.Context, pool *pgxpool.Pool, pass string, n int) error {
-	if pass == "insert" {
-		_, err := pool.Exec(ctx, `delete from state`)
+	if _, err := pool.Exec(ctx, `truncate state`); err != nil {
 		return err
 	}
-	return makeStates(n, 0, time.Now().Add(-time.Minute)).raw(ctx, pool)
+	if pass == "update" {
+		if err := makeStates(n, 0, 0).raw(ctx, pool); err != nil {
+			return err
+		}
+	}
+	_, err := pool.Exec(ctx, `vacuum analyze state`)
+	return err
+}
+
+// turn times one run. A record that is none of the pass goes first: the new state of the table makes the server plan the
+// statement anew, and what this program left to collect is collected.
+func (b *batchSide) turn(n int, bad float64) error {
+	if err := b.run(makeStates(1, -1, 0)); err != nil {
+		return err
+	}
+	rows := makeStates(n, 0, bad)
+	runtime.GC()
+	return timed(&b.took, func() error { return b.run(rows) })
 }
 
 func timed(into *[]time.Duration, run func() error) error {

@@ -115,12 +115,13 @@ func (r *report) transactions(ctx context.Context, o options) error {
 		}
 		w.length = cmp.Or(o.length, w.length)
 		header(w.name)
-		one, err := o.cell(ctx, w, strategies()[0], 1, 0)
-		if err != nil {
-			return err
-		}
-		r.add(one)
 		for _, n := range workers {
+			// One client goes before each number of workers: minutes later the machine is not the same.
+			one, err := o.cell(ctx, w, strategies()[0], 1, 0)
+			if err != nil {
+				return err
+			}
+			r.add(one)
 			if err := r.sideBySide(ctx, o, w, n, one.TPS); err != nil {
 				return err
 			}

@@ -14,11 +14,11 @@ import (
 )
 
 // Without contention the strategies differ by microseconds, and whatever else the machine does by more. So they take
-// turns of a fifth of a second, in an order that changes. Two strategies are compared by the ratio of their turns in the
-// same round, and the median of these ratios counts.
+// turns of a tenth of a second, in an order that changes. Two strategies are compared by the ratio of their turns in the
+// same round, and the median of these ratios counts: of a hundred, for one of thirty strays by two percent.
 const (
-	turnLength = 200 * time.Millisecond
-	turns      = 30
+	turnLength = 100 * time.Millisecond
+	turns      = 100
 )
 
 // sides are the strategies compared: all that run a transaction once, in one round trip for BEGIN and one for COMMIT.
