@@ -29,12 +29,14 @@ type Batch struct {
 	// Key are the columns that tell records apart: those of a unique index.
 	Key []string
 	// Newer, if set, is a column that must grow: a record that the table has with an equal or higher value stays as
-	// it is and counts as [Unchanged].
+	// it is and counts as [Unchanged]. NULL in the table is older than anything. Of records with the same key the
+	// newest is written, else the last.
 	Newer string
 
 	// Chunk is how many records one statement takes; zero means as many as there are, [MostChunk] at most.
 	Chunk int
-	// Commit is how many records one transaction takes, rounded up to chunks; zero means all of them.
+	// Commit is how many records one transaction takes, rounded up to chunks; zero means all of them. Without Chunk a
+	// statement takes as many.
 	Commit int
 	// Runner runs the transactions; nil means the one that [Do] uses.
 	Runner *Runner
@@ -43,8 +45,17 @@ type Batch struct {
 	tables map[roleID]*target
 }
 
-// Outcome of one record.
+// RecordOutcome is what became of one record.
 type RecordOutcome uint8
+
+// String gives the outcome's name, such as created.
+func (o RecordOutcome) String() string {
+	names := [...]string{"unwritten", "created", "updated", "unchanged", "superseded", "failed"}
+	if int(o) < len(names) {
+		return names[o]
+	}
+	return fmt.Sprintf("outcome %d", uint8(o))
+}
 
 // The outcomes of a record.
 const (
@@ -54,7 +65,8 @@ const (
 	Updated
 	// Unchanged: the table has it with an equal or newer [Batch.Newer].
 	Unchanged
-	// Superseded: a later record of the same batch has the same key.
+	// Superseded: another record of the same batch with the same key was written: a later one or, with [Batch.Newer],
+	// a newer one.
 	Superseded
 	// Failed: the table refuses it; see Record.Err.
 	Failed

@@ -20,6 +20,8 @@ type encoded struct {
 	width int    // columns
 	order []int  // the records to write, by key
 	keys  [][]byte
+	// before has, of a record, the one of the same key that it superseded.
+	before map[int]int
 }
 
 // span is a value in data; NULL has a negative length.
@@ -39,7 +41,13 @@ func (t *target) encode(types *pgtype.Map, records [][]any, results []Record) (*
 			return nil, fmt.Errorf("records beyond 1 GiB: make smaller batches")
 		}
 	}
-	e.sort(t, records, results)
+	for i := range records {
+		if results[i].Outcome != Failed {
+			e.keys[i] = e.key(t, i)
+			e.order = append(e.order, i)
+		}
+	}
+	e.orderByKey()
 	return e, nil
 }
 
@@ -59,6 +67,9 @@ func (e *encoded) record(t *target, types *pgtype.Map, plans []plan, i int, reco
 			return &RecordError{SQLSTATE: "22000", Column: t.columns[k].name, Message: fmt.Sprintf("column %q: %v", t.columns[k].name, err)}
 		}
 		e.spans[i*e.width+k] = s
+		if err := t.columns[k].unreadable(e.get(i, k)); err != nil {
+			return err
+		}
 		if t.tested {
 			if err := t.columns[k].fault(e.get(i, k)); err != nil {
 				return err
@@ -76,6 +87,9 @@ func (e *encoded) value(c *column, types *pgtype.Map, p *plan, value any) (span,
 	if s, ok := value.(string); ok && c.enum {
 		e.data = append(e.data, s...)
 		return span{at, int32(len(s))}, nil
+	}
+	if at, ok := value.(time.Time); ok && (at.Year() < firstYear || at.Year() > lastYear) {
+		return span{}, fmt.Errorf("the year %d is out of range", at.Year())
 	}
 	if data, ok := appendUsual(e.data, c.oid, value); ok {
 		e.data = data
@@ -114,12 +128,18 @@ func appendUsual(data []byte, oid uint32, value any) ([]byte, bool) {
 			return binary.BigEndian.AppendUint64(data, math.Float64bits(v)), true
 		}
 	case time.Time:
-		if oid == pgtype.TimestamptzOID {
+		if oid == pgtype.TimestamptzOID { // its range is tested before
 			return binary.BigEndian.AppendUint64(data, uint64(v.UnixMicro()-microsTo2000)), true
 		}
 	}
 	return data, false
 }
+
+// PostgreSQL's times go from 4713 BC to the year 294276.
+const (
+	firstYear = -4712
+	lastYear  = 294_276
+)
 
 // microsTo2000 is the start of PostgreSQL's time in microseconds since 1970.
 const microsTo2000 = 946_684_800_000_000
@@ -132,20 +152,30 @@ func (e *encoded) get(record, column int) (value []byte, null bool) {
 	return e.data[s.at : s.at+s.length], false
 }
 
-// sort orders the good records by key, the last of each key alone.
-func (e *encoded) sort(t *target, records [][]any, results []Record) {
-	for i := range records {
-		if results[i].Outcome == Failed {
-			continue
+// same tells that two records have one key, by its bytes. A key with a NULL is nobody else's.
+func (e *encoded) same(a, b int) bool { return e.keys[a] != nil && bytes.Equal(e.keys[a], e.keys[b]) }
+
+// repeats tells that some records of the order have the key of another.
+func (e *encoded) repeats() bool {
+	for n := 1; n < len(e.order); n++ {
+		if e.same(e.order[n-1], e.order[n]) {
+			return true
 		}
-		e.keys[i] = e.key(t, i)
-		e.order = append(e.order, i)
 	}
-	e.orderByKey()
+	return false
+}
+
+// keepLast leaves of each key the last record of the order alone; superseded tells of a place whether the next has the same
+// key.
+func (e *encoded) keepLast(results []Record, superseded func(n int) bool) {
 	last := e.order[:0]
 	for n, i := range e.order {
-		if n+1 < len(e.order) && bytes.Equal(e.keys[i], e.keys[e.order[n+1]]) {
+		if n+1 < len(e.order) && superseded(n) {
 			results[i].Outcome = Superseded
+			if e.before == nil {
+				e.before = map[int]int{}
+			}
+			e.before[e.order[n+1]] = i
 			continue
 		}
 		last = append(last, i)
@@ -176,7 +206,7 @@ func (e *encoded) orderByKey() {
 	}
 }
 
-// key is the record's key: the bytes of its column, or of several, each behind its length.
+// key is the record's key: the bytes of its column, or of several, each behind its length; nil if one of them is NULL.
 func (e *encoded) key(t *target, i int) []byte {
 	if len(t.key) == 1 {
 		value, _ := e.get(i, t.key[0])
@@ -184,7 +214,10 @@ func (e *encoded) key(t *target, i int) []byte {
 	}
 	var key []byte
 	for _, k := range t.key {
-		value, _ := e.get(i, k)
+		value, null := e.get(i, k)
+		if null {
+			return nil
+		}
 		key = binary.BigEndian.AppendUint32(key, uint32(len(value)))
 		key = append(key, value...)
 	}

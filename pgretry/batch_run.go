@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -55,18 +56,48 @@ func (r *batchRun) transaction(ctx context.Context, db DB, tx pgx.Tx) error {
 	if r.batch.Commit > 0 {
 		r.upto = min(r.upto, r.next+max(r.batch.Commit, r.chunk()))
 	}
+	if r.target.deferred && len(r.careful) > 0 { // to find whose fault it is
+		if _, err := tx.Exec(ctx, `set constraints all immediate`); err != nil {
+			return err
+		}
+	}
 	for from := r.next; from < r.upto; from += r.chunk() {
 		rows := r.rows.order[from:min(from+r.chunk(), r.upto)]
 		if err := r.write(ctx, tx, from, rows); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.testDeferred(ctx, tx)
+}
+
+// testDeferred tests at the end of a transaction what COMMIT would test, which could not tell whose fault it is.
+func (r *batchRun) testDeferred(ctx context.Context, tx pgx.Tx) error {
+	if !r.target.deferred {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `set constraints all immediate`)
+	if !r.target.refuses(err) {
+		return err
+	}
+	for from := r.next; from < r.upto; from += r.chunk() {
+		r.takeCare(from, looped)
+	}
+	return fmt.Errorf("%w: %v", errCareful, err)
+}
+
+func (r *batchRun) takeCare(from int, c care) {
+	if r.careful == nil {
+		r.careful = map[int]care{}
+	}
+	r.careful[from] = max(r.careful[from], c)
 }
 
 func (r *batchRun) chunk() int {
-	if r.batch.Chunk > 0 {
+	switch {
+	case r.batch.Chunk > 0:
 		return r.batch.Chunk
+	case r.batch.Commit > 0:
+		return min(r.batch.Commit, MostChunk)
 	}
 	return min(max(1, len(r.rows.order)), MostChunk)
 }
@@ -78,19 +109,28 @@ func (r *batchRun) prepare(ctx context.Context, db DB, tx pgx.Tx) (err error) {
 			return err
 		}
 	}
-	if r.rows == nil {
-		r.rows, err = r.target.encode(tx.Conn().TypeMap(), r.records, r.result.Records)
+	if r.rows != nil {
+		return nil
 	}
-	return err
+	rows, err := r.target.encode(tx.Conn().TypeMap(), r.records, r.result.Records)
+	if err != nil {
+		return err
+	}
+	if err := r.target.rank(ctx, tx, rows, r.result.Records); err != nil {
+		return err
+	}
+	r.rows = rows
+	return nil
 }
 
 func (r *batchRun) write(ctx context.Context, tx pgx.Tx, from int, rows []int) error {
-	outcomes, err := r.by(r.careful[from])(ctx, tx, r.rows, rows)
-	if refusesRecord(err) && r.careful[from] < separated {
-		if r.careful == nil {
-			r.careful = map[int]care{}
-		}
-		r.careful[from]++
+	c := r.careful[from]
+	if c == asSet && slices.ContainsFunc(rows, func(i int) bool { return r.rows.keys[i] == nil }) {
+		c = looped // a key with NULL finds no row again, to tell what became of it
+	}
+	outcomes, err := r.by(c)(ctx, tx, r.rows, rows)
+	if r.target.refuses(err) && c < separated {
+		r.takeCare(from, c+1)
 		return fmt.Errorf("%w: %v", errCareful, err)
 	}
 	r.pending = append(r.pending, outcomes...)
@@ -117,10 +157,14 @@ func refusesRecord(err error) bool {
 	return false
 }
 
-// committed takes over the outcomes of the transaction.
+// committed takes over the outcomes of the transaction. What a refused record had superseded is to be written instead.
 func (r *batchRun) committed() {
 	for _, w := range r.pending {
 		r.result.Records[w.record] = w.Record
+		if before, ok := r.rows.before[w.record]; ok && w.Outcome == Failed {
+			r.result.Records[before] = Record{}
+			r.rows.order = append(r.rows.order, before)
+		}
 	}
 	r.next = r.upto
 }

@@ -3,12 +3,15 @@ package pgretry
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // target is a table as a batch needs to know it.
@@ -19,17 +22,29 @@ type target struct {
 	faults  []fault
 	tested  bool // NULL and length before the statement; not where a trigger may mend a record
 	settled bool // rows stay as the statement wrote them: nothing of the table changes or locks them after it
-	sql     statements
+	plain   bool // a table of its own, whose rows tell by xmax what was created; neither partitioned nor a view
+	secured bool // by row security, which refuses records
+	// deferred: a constraint is tested at COMMIT.
+	deferred bool
+	learned  time.Time
+	sql      statements
 }
+
+// renewAfter is how long what was learned of a table holds: its constraints may change.
+const renewAfter = time.Minute
 
 type column struct {
 	name, quoted string
 	oid          uint32 // of its base type if it is a domain
-	array        uint32
+	array        uint32 // 0 of an array, which cannot stand in another
 	typeName     string
 	enum         bool
 	notNull      bool
 	maxLength    int
+	rounded      bool   // the column may change a value that is stored in it
+	exact        bool   // equal values have equal bytes
+	collation    string // that a key must be compared with; "" for its type's
+	utf8         bool   // takes valid UTF-8 alone
 }
 
 // fault is a reason to refuse a record that the statement itself can test.
@@ -44,7 +59,7 @@ func (b *Batch) targetOn(ctx context.Context, id roleID, tx pgx.Tx) (*target, er
 	b.mu.Lock()
 	t := b.tables[id]
 	b.mu.Unlock()
-	if t != nil {
+	if t != nil && time.Since(t.learned) < renewAfter {
 		return t, nil
 	}
 	t, err := b.describe(ctx, tx)
@@ -61,22 +76,14 @@ func (b *Batch) targetOn(ctx context.Context, id roleID, tx pgx.Tx) (*target, er
 }
 
 func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
-	t := &target{batch: b}
+	t := &target{batch: b, learned: time.Now()}
 	table := b.Table.Sanitize()
-	rows, err := tx.Query(ctx, `
-		select a.attname, quote_ident(a.attname), coalesce(nullif(t.typbasetype, 0), t.oid)::oid, e.typarray,
-			format_type(e.oid, null), e.typtype = 'e', a.attnotnull,
-			case when a.atttypid = 'varchar'::regtype and a.atttypmod > 0 then a.atttypmod - 4 else 0 end
-		from unnest($2::text[]) with ordinality c(name, n)
-		join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = c.name and a.attnum > 0 and not a.attisdropped
-		join pg_type t on t.oid = a.atttypid
-		join pg_type e on e.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
-		order by c.n`, table, b.Columns)
+	rows, err := tx.Query(ctx, describeColumns, table, b.Columns)
 	if err != nil {
 		return nil, err
 	}
 	t.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c column, err error) {
-		err = row.Scan(&c.name, &c.quoted, &c.oid, &c.array, &c.typeName, &c.enum, &c.notNull, &c.maxLength)
+		err = row.Scan(&c.name, &c.quoted, &c.oid, &c.array, &c.typeName, &c.enum, &c.notNull, &c.maxLength, &c.rounded, &c.exact, &c.collation, &c.utf8)
 		return c, err
 	})
 	if err != nil {
@@ -91,6 +98,29 @@ func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
 	t.sql = t.compose()
 	return t, nil
 }
+
+// describeColumns gives the columns with their base types, through any number of domains.
+const describeColumns = `
+	select a.attname, quote_ident(a.attname), e.oid, e.typarray, format('%I.%I', n.nspname, e.typname), e.typtype = 'e', a.attnotnull,
+		case when e.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 0 then a.atttypmod - 4 else 0 end,
+		greatest(a.atttypmod, d.mod) >= 0 and e.oid <> 'varchar'::regtype,
+		e.typtype = 'e' or coalesce(co.collisdeterministic, true) and e.oid = any('{bool,int2,int4,int8,oid,uuid,bytea,date,time,timestamp,timestamptz,
+			name,text,varchar}'::regtype[]),
+		case when not co.collisdeterministic then format('%I.%I', cn.nspname, co.collname) else '' end,
+		e.typcategory in ('S', 'E') and current_setting('server_encoding') = 'UTF8'
+	from unnest($2::text[]) with ordinality c(name, n)
+	join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = c.name and a.attnum > 0 and not a.attisdropped
+	cross join lateral (
+		with recursive b (oid, base, mod) as (
+			select oid, typbasetype, typtypmod from pg_type where oid = a.atttypid
+			union all
+			select t.oid, t.typbasetype, t.typtypmod from b join pg_type t on t.oid = b.base)
+		select max(oid::bigint) filter (where base = 0) as oid, max(mod) as mod from b) d
+	join pg_type e on e.oid = d.oid::oid
+	join pg_namespace n on n.oid = e.typnamespace
+	left join pg_collation co on co.oid = a.attcollation
+	left join pg_namespace cn on cn.oid = co.collnamespace
+	order by c.n`
 
 // match checks that every column was found, and finds those of the key.
 func (t *target) match() error {
@@ -114,8 +144,9 @@ func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error 
 	err := tx.QueryRow(ctx, `select exists (select from pg_trigger where tgrelid = $1::text::regclass
 			and not tgisinternal and tgtype & 3 = 3 and tgtype & 20 <> 0),
 		relkind = 'r' and not exists (select from pg_trigger where tgrelid = $1::text::regclass and not tgisinternal)
-			and not exists (select from pg_constraint where contype = 'f' and conrelid = $1::text::regclass and confrelid = conrelid)
-		from pg_class where oid = $1::text::regclass`, table).Scan(&triggers, &t.settled)
+			and not exists (select from pg_constraint where contype = 'f' and conrelid = $1::text::regclass and confrelid = conrelid),
+		relkind = 'r', relrowsecurity, exists (select from pg_constraint where conrelid = $1::text::regclass and condeferred)
+		from pg_class where oid = $1::text::regclass`, table).Scan(&triggers, &t.settled, &t.plain, &t.secured, &t.deferred)
 	if err != nil || triggers {
 		return err
 	}
@@ -128,7 +159,29 @@ func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error 
 		err = row.Scan(&f.test, &f.columns, &f.err.SQLSTATE, &f.err.Constraint, &f.err.Message)
 		return f, err
 	})
+	t.faults = slices.DeleteFunc(t.faults, t.readsRounded)
 	return err
+}
+
+// readsRounded tells a test of a value that the column may change: 10.04 passes `n <= 10` in a numeric(3,1).
+func (t *target) readsRounded(f fault) bool {
+	return slices.ContainsFunc(t.columns, func(c column) bool { return c.rounded && slices.Contains(f.columns, c.name) })
+}
+
+// refuses tells that err may be the fault of single records.
+func (t *target) refuses(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && t.secured && e.Code == insufficientPrivilege {
+		return true
+	}
+	return refusesRecord(err)
+}
+
+// unreadable tells why the server cannot read a value, which would fail all of its statement; nil if it can.
+func (c *column) unreadable(value []byte, null bool) *RecordError {
+	if null || !c.utf8 || utf8.Valid(value) && bytes.IndexByte(value, 0) < 0 {
+		return nil
+	}
+	return &RecordError{SQLSTATE: "22021", Column: c.name, Message: fmt.Sprintf("column %q takes valid UTF-8 without a zero byte", c.name)}
 }
 
 // fault tells why the column refuses a value; nil if it does not.
@@ -142,6 +195,9 @@ func (c *column) fault(value []byte, null bool) *RecordError {
 	return nil
 }
 
+// enforced is true of every constraint before PostgreSQL 18.
+const enforced = `coalesce((to_jsonb(pg_constraint) ->> 'conenforced')::bool, true)`
+
 // constraintTests gives a test per CHECK constraint over the given columns alone, and per simple foreign key to another
 // table that this role may read. The others are left to the server.
 const constraintTests = `
@@ -149,7 +205,7 @@ const constraintTests = `
 		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23514', conname::text,
 		format('violates check constraint "%s"', conname)
 	from pg_constraint
-	where conrelid = $1::text::regclass and contype = 'c' and conkey is not null
+	where conrelid = $1::text::regclass and contype = 'c' and conkey is not null and ` + enforced + `
 		and not exists (select from pg_attribute where attrelid = conrelid and attnum = any(conkey) and attname <> all($2::text[]))
 	union all
 	select format('not (%s) and not exists (select from %s pgretry_r where %s)',
@@ -163,7 +219,7 @@ const constraintTests = `
 		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23503', conname::text, format('violates foreign key constraint "%s"', conname)
 	from pg_constraint
 	where conrelid = $1::text::regclass and contype = 'f' and confmatchtype = 's' and not condeferrable
-		and confrelid <> conrelid and has_table_privilege(confrelid, 'select')
+		and confrelid <> conrelid and has_table_privilege(confrelid, 'select') and not row_security_active(confrelid) and ` + enforced + `
 		and not exists (select from pg_attribute where attrelid = conrelid and attnum = any(conkey) and attname <> all($2::text[]))`
 
 // statements are the SQL of a target.
@@ -253,15 +309,28 @@ func (t *target) setSQL(list, source, faultSource, count string) string {
 	if !t.settled {
 		keys = t.keyList("t.") + ", "
 	}
-	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %st.xmax as x), ",
-		t.batch.Table.Sanitize(), list, source, good, t.onConflict(), keys)
-	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where x = 0) as c from w)" + faults)
+	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %s%s as created), ",
+		t.batch.Table.Sanitize(), list, source, good, t.onConflict(), keys, t.createdSQL())
+	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where created) as c from w)" + faults)
 	b.WriteString(" select -1 - n, c from s " + refused)
 	if !t.settled {
-		fmt.Fprintf(&b, `union all select pgretry_n, case when x = 0 then -1 else -2 end from %s join w using (%s)
+		fmt.Fprintf(&b, `union all select pgretry_n, case when created then -1 else -2 end from %s join w using (%s)
 			where (select c > 0 and c < n or n%s < %s from s)`, source, t.keyList(""), number, count)
 	}
 	return b.String()
+}
+
+// createdSQL tells of a row t that is returned whether it is new. A row of a partitioned table or a view has no xmax;
+// there the statement's snapshot tells whether the key was there before.
+func (t *target) createdSQL() string {
+	if t.plain {
+		return "t.xmax = 0"
+	}
+	var same []string
+	for _, k := range t.key {
+		same = append(same, fmt.Sprintf("pgretry_o.%s = t.%[1]s", t.columns[k].quoted))
+	}
+	return fmt.Sprintf("not exists (select from %s pgretry_o where %s)", t.batch.Table.Sanitize(), strings.Join(same, " and "))
 }
 
 // faultSQL is the parts of [target.setSQL] that deal with faults; empty where there are none to look for.
@@ -304,28 +373,33 @@ func (t *target) onConflict() string {
 	clause := fmt.Sprintf("on conflict (%s) do update set %s", t.keyList(""), strings.Join(sets, ", "))
 	if t.batch.Newer != "" {
 		newer := pgx.Identifier{t.batch.Newer}.Sanitize()
-		clause += fmt.Sprintf(" where excluded.%s > t.%[1]s", newer)
+		clause += fmt.Sprintf(" where excluded.%s > t.%[1]s or t.%[1]s is null", newer)
 	}
 	return clause
 }
 
-// loopSQL writes the staged rows one by one, each in a subtransaction of its own. A conflict with another transaction
-// ends the whole: no subtransaction heals it.
+// loopSQL writes the staged rows one by one, each in a subtransaction of its own. What is not a record's own fault, a
+// conflict with another transaction for one, ends the whole: no subtransaction heals it.
 func (t *target) loopSQL(names []string) string {
+	secured := ""
+	if t.secured {
+		secured = " and state <> '" + insufficientPrivilege + "'"
+	}
 	return fmt.Sprintf(`do $pgretry$
+#variable_conflict use_column
 declare r record; c bool; state text; msg text; col text; con text;
 begin
 	for r in select * from %s order by pgretry_n loop
 		begin
 			c := null;
-			insert into %s as t (%s) values (%s) %s returning t.xmax = 0 into c;
+			insert into %s as t (%s) values (%s) %s returning %s into c;
 			insert into pg_temp.pgretry_report values (r.pgretry_n, c);
 		exception
-			when serialization_failure or deadlock_detected or lock_not_available then raise;
 			when others then
 				get stacked diagnostics state = returned_sqlstate, msg = message_text, col = column_name, con = constraint_name;
+				if left(state, 2) not in ('21', '22', '23', '44', 'P0')%s then raise; end if;
 				insert into pg_temp.pgretry_report values (r.pgretry_n, null, state, msg, col, con);
 		end;
 	end loop;
-end $pgretry$`, stage, t.batch.Table.Sanitize(), strings.Join(names, ", "), "r."+strings.Join(names, ", r."), t.onConflict())
+end $pgretry$`, stage, t.batch.Table.Sanitize(), strings.Join(names, ", "), "r."+strings.Join(names, ", r."), t.onConflict(), t.createdSQL(), secured)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,10 +15,15 @@ import (
 
 // set writes rows in one statement, which gets them as arrays, or by COPY if they are many.
 func (t *target) set(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
-	if len(rows) >= CopyFrom {
+	if len(rows) >= CopyFrom || t.copies() {
 		return t.merge(ctx, tx, e, rows)
 	}
 	return t.upsert(ctx, tx, e, rows)
+}
+
+// copies tells that rows cannot travel as arrays, for a column is one itself.
+func (t *target) copies() bool {
+	return slices.ContainsFunc(t.columns, func(c column) bool { return c.array == 0 })
 }
 
 // upsert writes rows in one statement that takes them as arrays.
@@ -192,10 +198,10 @@ func (t *target) separate(ctx context.Context, tx pgx.Tx, e *encoded, rows []int
 	for n := range rows {
 		var one []written
 		err := pgx.BeginFunc(ctx, tx, func(sp pgx.Tx) (err error) {
-			one, err = t.upsert(ctx, sp, e, rows[n:n+1])
+			one, err = t.set(ctx, sp, e, rows[n:n+1])
 			return err
 		})
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refusesRecord(err) {
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && t.refuses(err) {
 			one, err = []written{{rows[n], Record{Failed, recordError(refused)}}}, nil
 		}
 		if err != nil {

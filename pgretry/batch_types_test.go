@@ -1,0 +1,238 @@
+package pgretry_test
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/pgretry"
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
+)
+
+// Tables that a batch must not harm, with what it must make of records.
+func TestBatchOfAllKindsOfTables(t *testing.T) {
+	t.Parallel()
+	type outcomes = []pgretry.RecordOutcome
+	const (
+		created, updated, unchanged = pgretry.Created, pgretry.Updated, pgretry.Unchanged
+		superseded, failed          = pgretry.Superseded, pgretry.Failed
+	)
+	late := time.Date(2026, 1, 1, 0, 0, 10, 0, time.UTC)
+	for _, c := range []struct {
+		name    string
+		prepare []string
+		batch   *pgretry.Batch
+		records [][]any
+		want    outcomes
+		look    string // one text
+		found   string
+	}{
+		{
+			"CharIsPadded", []string{`create table x (id int primary key, c char(5))`},
+			&pgretry.Batch{Columns: []string{"id", "c"}, Key: []string{"id"}},
+			[][]any{{1, "abc"}, {2, "hello"}, {3, "too long"}}, outcomes{created, created, failed},
+			`select string_agg(c, ',' order by id) from x`, "abc,hello",
+		},
+		{
+			"CharIsAKey", []string{`create table x (c char(3) primary key, n int)`},
+			&pgretry.Batch{Columns: []string{"c", "n"}, Key: []string{"c"}},
+			[][]any{{"abc", 1}, {"abd", 2}, {"ab", 3}, {"ab ", 4}}, outcomes{created, created, superseded, created},
+			`select string_agg(c || n, ',' order by c) from x`, "ab4,abc1,abd2",
+		},
+		{
+			"NullInTheKey", []string{`create table x (a text, b text, n int, unique (a, b))`, `insert into x values ('k', '', 0)`},
+			&pgretry.Batch{Columns: []string{"a", "b", "n"}, Key: []string{"a", "b"}},
+			[][]any{{"k", nil, 1}, {"k", "", 2}, {"k", nil, 3}}, outcomes{created, updated, created},
+			`select string_agg(coalesce(b, 'null') || n, ',' order by n) from x`, "null1,2,null3",
+		},
+		{
+			"ValuesEqualInOtherBytes", []string{`create table x (k numeric primary key, n int)`},
+			&pgretry.Batch{Columns: []string{"k", "n"}, Key: []string{"k"}},
+			[][]any{{numeric(100, -2), 1}, {numeric(2, 0), 7}, {numeric(10, -1), 2}}, outcomes{superseded, created, created},
+			`select string_agg(k || '=' || n, ',' order by k) from x`, "1.0=2,2=7",
+		},
+		{
+			"ACollationThatFoldsCase", []string{
+				`create collation folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+				`create table x (k text collate folded primary key, n int)`,
+			},
+			&pgretry.Batch{Columns: []string{"k", "n"}, Key: []string{"k"}},
+			[][]any{{"A", 1}, {"b", 7}, {"a", 2}}, outcomes{superseded, created, created},
+			`select string_agg(n::text, ',' order by n) from x`, "2,7",
+		},
+		{
+			"TheNewestOfAKey", []string{`create table x (id int primary key, at timestamptz, n int)`, `insert into x values (2, null, 0)`},
+			&pgretry.Batch{Columns: []string{"id", "at", "n"}, Key: []string{"id"}, Newer: "at"},
+			[][]any{{1, late, 1}, {1, late.Add(-time.Second), 2}, {1, late, 3}, {2, late, 4}},
+			outcomes{superseded, superseded, created, updated},
+			`select string_agg(n::text, ',' order by id) from x`, "3,4",
+		},
+		{
+			"ABadRecordSupersedesNothing", []string{`create table x (id int primary key, n int check (n > 0))`},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, 4}, {1, 5}, {1, -5}, {2, 1}}, outcomes{superseded, created, failed, created},
+			`select string_agg(n::text, ',' order by id) from x`, "5,1",
+		},
+		{
+			"ColumnsNamedAsTheLoopsVariables", []string{`create table x (c int primary key, state int, msg int unique, r int, col int, con int)`},
+			&pgretry.Batch{Columns: []string{"c", "state", "msg", "r", "col", "con"}, Key: []string{"c"}},
+			[][]any{{1, 1, 1, 1, 1, 1}, {2, 1, 1, 1, 1, 1}}, outcomes{created, failed},
+			`select count(*)::text from x`, "1",
+		},
+		{
+			"Partitioned", []string{
+				`create table x (id int primary key, n int check (n < 100)) partition by range (id)`,
+				`create table x1 partition of x for values from (0) to (10)`, `insert into x values (1, 0)`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, 1}, {2, 2}, {3, 100}, {11, 1}}, outcomes{updated, created, failed, failed},
+			`select string_agg(n::text, ',' order by id) from x`, "1,2",
+		},
+		{
+			"Arrays", []string{`create table x (id int primary key, a int[])`},
+			&pgretry.Batch{Columns: []string{"id", "a"}, Key: []string{"id"}},
+			[][]any{{1, []int32{1, 2}}, {2, []int32{}}, {3, nil}}, outcomes{created, created, created},
+			`select string_agg(coalesce(a::text, 'null'), ' ' order by id) from x`, "{1,2} {} null",
+		},
+		{
+			"DomainOverDomain", []string{
+				`create domain small as int check (value < 10)`, `create domain smaller as small check (value < 5)`,
+				`create table x (id int primary key, n smaller)`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, 1}, {2, 7}, {3, 11}}, outcomes{created, failed, failed},
+			`select string_agg(n::text, ',' order by id) from x`, "1",
+		},
+		{
+			"AValueThatIsRounded", []string{`create table x (id int primary key, n numeric(3,1) check (n <= 10))`},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, numeric(1004, -2)}, {2, numeric(1006, -2)}}, outcomes{created, failed},
+			`select string_agg(n::text, ',' order by id) from x`, "10.0",
+		},
+		{
+			"WhatCommitWouldRefuse", []string{
+				`create table x (id int primary key, n int, unique (n) deferrable initially deferred)`, `insert into x values (9, 9)`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, 1}, {2, 9}, {3, 3}}, outcomes{created, failed, created},
+			`select string_agg(n::text, ',' order by id) from x`, "1,3,9",
+		},
+		{
+			"TextThatIsNone", []string{`create table x (id int primary key, c text)`},
+			&pgretry.Batch{Columns: []string{"id", "c"}, Key: []string{"id"}},
+			[][]any{{1, "a"}, {2, "\xff"}, {3, "b\x00"}}, outcomes{created, failed, failed},
+			`select string_agg(c, ',' order by id) from x`, "a",
+		},
+		{
+			"ATimeBeyondAll", []string{`create table x (id int primary key, at timestamptz)`},
+			&pgretry.Batch{Columns: []string{"id", "at"}, Key: []string{"id"}},
+			[][]any{{1, time.Date(600_000, 1, 1, 0, 0, 0, 0, time.UTC)}, {2, late}}, outcomes{failed, created},
+			`select count(*)::text from x`, "1",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			pool := pgtest.Pool(t, 2)
+			pgtest.Exec(t, pool, c.prepare...)
+			c.batch.Table = pgx.Identifier{"x"}
+			got, err := c.batch.Upsert(t.Context(), pool, c.records)
+			require.NoError(t, err)
+			require.Equal(t, c.want, outcomesOf(got), "%v", got.Records)
+			require.Equal(t, c.found, text(t, pool, c.look))
+		})
+	}
+}
+
+func numeric(digits int64, exponent int32) pgtype.Numeric {
+	return pgtype.Numeric{Int: big.NewInt(digits), Exp: exponent, Valid: true}
+}
+
+func outcomesOf(r *pgretry.BatchResult) (all []pgretry.RecordOutcome) {
+	for _, record := range r.Records {
+		all = append(all, record.Outcome)
+	}
+	return all
+}
+
+func text(t *testing.T, pool *pgxpool.Pool, sql string) (s string) {
+	t.Helper()
+	require.NoError(t, pool.QueryRow(t.Context(), sql).Scan(&s))
+	return s
+}
+
+// A policy refuses records one by one, and hides rows that foreign keys refer to all the same.
+func TestBatchUnderRowSecurity(t *testing.T) {
+	t.Parallel()
+	owner := pgtest.Pool(t, 2)
+	role := fmt.Sprintf("tenant_%d", time.Now().UnixNano())
+	pgtest.Exec(t, owner, `create role `+role,
+		`create table room (id int primary key)`, `insert into room values (1)`,
+		`create table x (id int primary key, tenant text, room int references room)`,
+		`alter table x enable row level security`, `alter table room enable row level security`,
+		`create policy mine on x using (tenant = 'a') with check (tenant = 'a')`,
+		`grant all on x, room to `+role,
+		`do $$ begin execute format('grant usage on schema %I to `+role+`', current_schema()); end $$`)
+	t.Cleanup(func() {
+		_, err := owner.Exec(context.Background(), `drop owned by `+role+`; drop role `+role)
+		require.NoError(t, err)
+	})
+	config := owner.Config()
+	before := config.AfterConnect
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if before != nil {
+			if err := before(ctx, conn); err != nil {
+				return err
+			}
+		}
+		_, err := conn.Exec(ctx, `set role `+role)
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "tenant", "room"}, Key: []string{"id"}}
+	got, err := batch.Upsert(t.Context(), pool, [][]any{{1, "a", 1}, {2, "b", 1}, {3, "a", 2}}, pgretry.WithoutMarker())
+	require.NoError(t, err)
+	require.Equal(t, []pgretry.RecordOutcome{pgretry.Created, pgretry.Failed, pgretry.Failed}, outcomesOf(got), "%v", got.Records)
+	require.Equal(t, "42501", got.Records[1].Err.SQLSTATE)
+	require.Equal(t, "23503", got.Records[2].Err.SQLSTATE)
+}
+
+func TestBatchCommitsWithoutChunk(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 2)
+	pgtest.Exec(t, pool, `create table x (id int primary key)`)
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id"}, Key: []string{"id"}, Commit: 10}
+	var records [][]any
+	for i := range 25 {
+		records = append(records, []any{i})
+	}
+	commits := &recorded{}
+	_, err := batch.Upsert(t.Context(), pool, records, pgretry.WithObserver(commits))
+	require.NoError(t, err)
+	require.Equal(t, 3, commits.finished())
+}
+
+// Since PostgreSQL 18 a constraint may be no more than a remark.
+func TestConstraintThatIsNotEnforced(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 2)
+	var version int
+	require.NoError(t, pool.QueryRow(t.Context(), `select current_setting('server_version_num')::int`).Scan(&version))
+	enforced, want := ``, pgretry.Failed
+	if version >= 180_000 {
+		enforced, want = `not enforced`, pgretry.Created
+	}
+	pgtest.Exec(t, pool, `create table x (id int primary key, n int, check (n < 10) `+enforced+`)`)
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "n"}, Key: []string{"id"}}
+	got, err := batch.Upsert(t.Context(), pool, [][]any{{1, 11}})
+	require.NoError(t, err)
+	require.Equal(t, want, got.Records[0].Outcome)
+}
