@@ -36,6 +36,7 @@ type item struct {
 
 // activities is a table of the sessions of a chunk: open addressing, because a lookup stands on the path of every line.
 type activities struct {
+	chunk   uint32  // counts the chunks, so that an index can be told from one of an earlier chunk
 	slots   []int32 // index into entries + 1
 	entries []actEntry
 }
@@ -50,12 +51,16 @@ func (a *activities) reset() {
 	if a.slots == nil {
 		a.slots = make([]int32, 1024)
 	}
+	a.chunk++
 	clear(a.slots)
 	a.entries = a.entries[:0]
 }
 
 // entry finds or makes the entry of a session. The pointer holds until the next call.
-func (a *activities) entry(key uint64) *actEntry {
+func (a *activities) entry(key uint64) *actEntry { return &a.entries[a.index(key)] }
+
+// index is entry for callers that come back: it holds until reset.
+func (a *activities) index(key uint64) int32 {
 	mask := uint64(len(a.slots) - 1)
 	for i := mix(key, 0) & mask; ; i = (i + 1) & mask {
 		n := a.slots[i]
@@ -65,10 +70,10 @@ func (a *activities) entry(key uint64) *actEntry {
 			if len(a.entries)*2 > len(a.slots) {
 				a.grow()
 			}
-			return &a.entries[len(a.entries)-1]
+			return int32(len(a.entries) - 1)
 		}
 		if a.entries[n-1].key == key {
-			return &a.entries[n-1]
+			return n - 1
 		}
 	}
 }

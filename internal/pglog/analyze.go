@@ -19,6 +19,8 @@ type Options struct {
 	Progress func(read, total int64)
 	// Cascade is called for every 25P02, in no promised order. An error ends the analysis.
 	Cascade func(Cascade) error
+	// careful reads every line in full; the answer is the same.
+	careful bool
 	// Update is called after each chunk while a file is followed. The result is valid during the call only.
 	Update func(*Result)
 }
@@ -175,7 +177,7 @@ func (e *engine) pump(ctx context.Context, ch *chunker, src *source, progress fu
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
-			w := newWorker(src.format)
+			w := newWorker(src.format, e.options.careful)
 			for c := range jobs {
 				results <- w.parse(c)
 				ch.release(c)

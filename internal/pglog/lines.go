@@ -4,26 +4,20 @@ import "bytes"
 
 // parseLines walks over physical lines.
 func (w *worker) parseLines(c *chunk) {
-	data := c.data
-	plain := len(w.format.layers) == 0
-	w.plain, w.same = plain, nil
-	for len(data) > 0 {
+	w.plain, w.same = len(w.format.layers) == 0, nil
+	w.u = unwrapped{scratch: w.u.scratch}
+	for w.next = 0; w.next < len(c.data); {
 		w.line++
-		n := bytes.IndexByte(data, '\n')
-		line := data
+		line := c.data[w.next:]
+		n := bytes.IndexByte(line, '\n')
 		w.torn = n < 0
-		if n >= 0 {
-			line, data = data[:n], data[n+1:]
-		} else {
-			data = nil
+		if w.torn {
+			n = len(line)
 		}
-		w.data = data
-		if n := len(line); n > 0 && line[n-1] == '\r' {
-			line = line[:n-1]
-		}
+		w.next += n + 1
+		line = trimCR(line[:n])
 		w.begin = w.line
-		if plain {
-			w.u.source, w.u.pid, w.u.chunk, w.u.time = 0, 0, 0, 0
+		if w.plain {
 			w.take(line, &w.main)
 			continue
 		}
@@ -105,6 +99,9 @@ func (w *worker) flowOf(source uint64, name []byte) *flow {
 
 // take reads one line of a log, free of its carrier.
 func (w *worker) take(line []byte, f *flow) {
+	if !w.careful && w.skim(line, f) {
+		return
+	}
 	if len(line) == 0 {
 		f.endOdoo()
 		return
@@ -187,7 +184,7 @@ func (w *worker) matchPrefix(line []byte) (token, int, bool) {
 			continue
 		}
 		if t, end, ok := p.match(line, w.words, &w.f); ok && plainNames(&w.f) {
-			w.last = i
+			w.use(i)
 			return t, end, true
 		}
 	}
@@ -197,6 +194,14 @@ func (w *worker) matchPrefix(line []byte) (token, int, bool) {
 		}
 	}
 	return token{}, 0, false
+}
+
+// use makes a template the one that is tried first.
+func (w *worker) use(i int) {
+	w.last, w.lasting = i, nil
+	if i < len(w.format.prefixes) && w.format.prefixes[i].lasting {
+		w.lasting = w.format.prefixes[i]
+	}
 }
 
 // unmatched handles a line that no template explains.
@@ -231,7 +236,7 @@ func headLike(s sample) bool {
 // guessMore looks for further templates in the lines that follow; the setting may have changed here.
 func (w *worker) guessMore(line []byte) bool {
 	lines := [][]byte{line}
-	rest := w.data
+	rest := w.chunk[min(w.next, len(w.chunk)):]
 	for len(lines) < 200 && len(rest) > 0 {
 		n := bytes.IndexByte(rest, '\n')
 		if n < 0 {

@@ -11,20 +11,26 @@ type clockText struct {
 	valid     bool
 }
 
+// repeats tells whether a line of at least 19 bytes starts with the date and minute of the last one.
+func (c *clockText) repeats(line []byte) bool {
+	low, high := binary.LittleEndian.Uint64(line), binary.LittleEndian.Uint64(line[8:])
+	return low == c.low && high == c.high && c.valid && line[16] == ':' && digitByte(line[17]) && digitByte(line[18])
+}
+
 // pass steps over a time that starts like the last one.
 func (c *clockText) pass(line []byte, at int) (int, bool) {
 	if len(line)-at < 19 {
 		return 0, false
 	}
 	text := line[at : at+19]
-	low, high := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
-	if low == c.low && high == c.high && c.valid && at+c.end <= len(line) && text[16] == ':' && digitByte(text[17]) && digitByte(text[18]) {
+	if at+c.end <= len(line) && c.repeats(text) {
 		return at + c.end, true
 	}
 	t, next, ok := parseTime(line, at)
 	if !ok {
 		return 0, false
 	}
+	low, high := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
 	*c = clockText{low: low, high: high, end: next - at, zone: c.zone[:0], valid: true}
 	fraction, zone := parseFraction(line, at+19)
 	second, _ := digits(line, at+17, 2)
@@ -116,7 +122,15 @@ type remembered struct {
 	user, database       []byte // in text
 	app, client, backend []byte
 	plain                bool // see plainNames
+
+	// of the chunk with this number, the entry of the session, for lines of this source
+	chunk  uint32
+	entry  int32
+	source uint64
 }
+
+// tells says whether the text alone tells the session.
+func (m *remembered) tells() bool { return m.session != 0 || m.pid != 0 }
 
 // rememberedSlots is the number of sessions that a worker remembers; one more takes the place of another.
 const (
@@ -174,7 +188,7 @@ func slotOf(text []byte) uint64 {
 
 func (m *remembered) keep(p *Prefix, text []byte, f *fields) {
 	m.owner, m.n = p, copy(m.text[:], text)
-	m.pid, m.session, m.start = f.pid, f.session, f.start
+	m.pid, m.session, m.start, m.chunk = f.pid, f.session, f.start, 0
 	own := func(part []byte) []byte {
 		if part == nil {
 			return nil

@@ -7,7 +7,11 @@ func (w *worker) duration(message []byte, key uint64) {
 	if key == 0 {
 		return
 	}
-	e := w.acts.entry(key)
+	n := w.acts.index(key)
+	if w.hit != nil && w.hit.tells() {
+		w.hit.source, w.hit.chunk, w.hit.entry = w.u.source, w.acts.chunk, n
+	}
+	e := &w.acts.entries[n]
 	if w.f.number != 0 {
 		e.number(w.f.number)
 	}
@@ -23,7 +27,7 @@ func (w *worker) duration(message []byte, key uint64) {
 // all the rest.
 func (w *worker) note(line []byte) {
 	if w.f.time == 0 && w.f.timeAt > 0 {
-		w.keepTime(line[w.f.timeAt-1 : min(len(line), w.f.timeAt+39)])
+		w.keepTime(line[w.f.timeAt-1 : min(len(line), w.f.timeAt-1+maxTime)])
 		if w.out.span.first != 0 {
 			return
 		}
@@ -32,14 +36,17 @@ func (w *worker) note(line []byte) {
 	w.out.span.add(w.f.time)
 }
 
-// keepTime remembers the text of a time. Without a carrier the chunk stays in place until finish, so it need not be copied.
+// maxTime is enough for any time with its zone.
+const maxTime = 40
+
+// keepTime remembers the text of a time. Without a carrier it is a part of the chunk, and need not be copied.
 func (w *worker) keepTime(text []byte) {
 	if w.plain || w.format.csv {
-		w.lastTime = text
+		from := cap(w.chunk) - cap(text)
+		w.lastTime = span{from: from, to: from + len(text)}
 		return
 	}
 	w.timeRoom = append(w.timeRoom[:0], text...)
-	w.lastTime = w.timeRoom
 }
 
 // quiet handles a record below ERROR: all that counts is what it says about its session.

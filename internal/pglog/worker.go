@@ -51,6 +51,9 @@ type flow struct {
 	first   int64      // physical line where partial began
 }
 
+// span is a part of a text by its position. Unlike a slice it can be kept for every line without the collector noticing.
+type span struct{ from, to int }
+
 // worker turns chunks into items. It is used by one goroutine at a time.
 type worker struct {
 	format  *format
@@ -61,7 +64,8 @@ type worker struct {
 	main    flow
 	flows   map[uint64]*flow
 	names   map[uint64]string
-	last    int // template that matched last
+	last    int     // template that matched last
+	lasting *Prefix // the same, nil when its lines are not for skim
 	guesses int
 	extra   []*Prefix
 	out     *parsed
@@ -69,11 +73,12 @@ type worker struct {
 	begin   int64 // physical line where the current (joined) line began
 	u       unwrapped
 	f       fields
-	data    []byte // of the chunk behind the current line
+	chunk   []byte // the data of the current one
+	next    int    // in chunk, behind the current line
 	recent  map[uint64]*Record
 	torn    bool
-	// lastTime is the text of the time of the last line
-	lastTime []byte
+	// lastTime is where the time of the last line stands: in chunk, or in timeRoom when that is not empty
+	lastTime span
 	timeRoom []byte
 	clock    clockText
 	plain    bool
@@ -82,12 +87,13 @@ type worker struct {
 	// remembered are the prefixes of sessions, hit the one of the present line
 	remembered *[rememberedSlots]remembered
 	hit        *remembered
+	careful    bool // read every line in full, as a reference for skim
 	// shared holds names and messages, which repeat in most records
 	shared map[string]string
 }
 
-func newWorker(f *format) *worker {
-	return &worker{format: f, words: loadWords(), remembered: new([rememberedSlots]remembered)}
+func newWorker(f *format, careful bool) *worker {
+	return &worker{format: f, words: loadWords(), remembered: new([rememberedSlots]remembered), careful: careful}
 }
 
 // parse reads one chunk. The result does not depend on other chunks.
@@ -95,7 +101,9 @@ func (w *worker) parse(c *chunk) *parsed {
 	w.out = &parsed{index: c.index, bytes: len(c.data), items: make([]item, 0, w.items)}
 	w.acts.reset()
 	w.main, w.flows, w.names, w.recent = flow{}, nil, nil, nil
-	w.last, w.guesses, w.extra, w.line = 0, 0, nil, 0
+	w.guesses, w.extra, w.line = 0, nil, 0
+	w.use(0)
+	w.chunk, w.lastTime, w.timeRoom = c.data, span{}, w.timeRoom[:0]
 	if w.format.csv {
 		w.parseCSV(c)
 	} else {
@@ -108,10 +116,14 @@ func (w *worker) parse(c *chunk) *parsed {
 
 // finish settles the records and adds what the sessions said after their last error.
 func (w *worker) finish() {
-	if t, _, ok := parseTime(w.lastTime, 0); ok {
+	last := w.timeRoom
+	if len(last) == 0 {
+		last = w.chunk[w.lastTime.from:w.lastTime.to]
+	}
+	if t, _, ok := parseTime(last, 0); ok {
 		w.out.span.add(t)
 	}
-	w.lastTime = nil
+	w.chunk = nil
 	for i := range w.out.items {
 		if rec := w.out.items[i].rec; rec != nil {
 			rec.settle(&w.cache, w.langsOf(rec))
