@@ -129,7 +129,7 @@ func (e *engine) readInput(ctx context.Context, a *arranged, prefix *Prefix, inf
 		e.streams[a.group] = st
 	}
 	src := &source{name: a.Name, stream: st, format: f, info: info}
-	ch := &chunker{in: in, format: f, pool: &chunkPool, eager: a.Follow}
+	ch := &chunker{in: in, format: f, pool: &chunkPool, eager: a.Follow, slow: in.packed}
 	err = e.pump(ctx, ch, src, func() { progress(in.raw.n.Load()) })
 	info.Broken = ch.broken
 	return err
@@ -168,17 +168,17 @@ func (e *engine) pump(ctx context.Context, ch *chunker, src *source, progress fu
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	jobs, results := make(chan *chunk, workers), make(chan *parsed, workers)
+	results := make(chan *parsed, workers)
 	var readErr error
-	go func() {
-		defer close(jobs)
-		readErr = feed(ctx, ch, jobs)
-	}()
 	var group sync.WaitGroup
+	next := (&sharedChunker{chunker: ch, err: &readErr}).next
+	if ch.slow {
+		next = readAhead(ctx, next)
+	}
 	for range workers {
 		group.Go(func() {
 			w := newWorker(src.format, e.options.careful)
-			for c := range jobs {
+			for c := next(ctx); c != nil; c = next(ctx) {
 				results <- w.parse(c)
 				ch.release(c)
 			}
@@ -190,21 +190,6 @@ func (e *engine) pump(ctx context.Context, ch *chunker, src *source, progress fu
 	}()
 	e.collect(results, src, cancel, progress)
 	return readErr
-}
-
-// feed hands chunks to the workers until the input or the context ends.
-func feed(ctx context.Context, ch *chunker, jobs chan<- *chunk) error {
-	for {
-		c, err := ch.next()
-		if c == nil || err != nil {
-			return err
-		}
-		select {
-		case jobs <- c:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // collect merges results in the order of their chunks.

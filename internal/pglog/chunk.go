@@ -10,8 +10,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// chunkSize is the aim; a chunk ends at the last record that starts in it.
-const chunkSize = 2 << 20
+// chunkSize is the aim, so that a chunk stays in the processor's second cache from reading to parsing; a chunk ends at the
+// last record that starts in it. A record that is longer makes it grow, up to hugeChunk.
+const (
+	chunkSize = 1 << 20
+	hugeChunk = 2 << 20
+)
 
 // ErrIdle is what the reader of a growing file returns when nothing came for a while.
 var ErrIdle = errors.New("nothing to read for now")
@@ -24,6 +28,7 @@ type chunker struct {
 	index  int
 	eof    bool
 	eager  bool // hand out what there is instead of waiting for a full chunk
+	slow   bool // reading takes about as long as parsing
 	idle   bool
 	broken bool // a compressed input ended in the middle
 	pool   *sync.Pool
@@ -61,7 +66,7 @@ func (c *chunker) buffer() []byte {
 
 // release gives a chunk's memory back.
 func (c *chunker) release(ch *chunk) {
-	if cap(ch.data) <= 4*chunkSize {
+	if cap(ch.data) <= 2*chunkSize {
 		b := ch.data[:0]
 		c.pool.Put(&b)
 	}
@@ -102,7 +107,7 @@ func brokenEnd(err error) bool {
 
 // bound shortens a line that fills the whole buffer: its start is kept, the rest of it is read and dropped.
 func (c *chunker) bound(buf []byte) ([]byte, error) {
-	if c.eof || len(buf) < chunkSize || bytes.IndexByte(buf, '\n') >= 0 {
+	if c.eof || len(buf) < hugeChunk || bytes.IndexByte(buf, '\n') >= 0 {
 		return buf, nil
 	}
 	kept := buf[:maxLine]
@@ -142,7 +147,7 @@ func (c *chunker) cut(buf []byte) int {
 		}
 		end = start
 	}
-	if len(buf) >= chunkSize {
+	if len(buf) >= hugeChunk {
 		return last
 	}
 	return 0
@@ -174,7 +179,7 @@ func cutTornCSV(buf []byte, last int) int {
 		}
 		end = start
 	}
-	if len(buf) >= chunkSize {
+	if len(buf) >= hugeChunk {
 		return last
 	}
 	return 0

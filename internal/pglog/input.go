@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
@@ -35,6 +34,7 @@ type opened struct {
 	head   []byte
 	raw    *countingReader
 	size   int64 // bytes on disk, 0 unknown
+	packed bool
 	closer func()
 }
 
@@ -109,6 +109,7 @@ func (o *opened) decode() error {
 	case bytes.HasPrefix(magic, []byte("BZh")):
 		in = bzip2.NewReader(buffered)
 	}
+	o.packed = in != io.Reader(buffered)
 	return o.readHead(in)
 }
 
@@ -132,11 +133,8 @@ func (o *opened) readHead(in io.Reader) error {
 
 // readSome reads up to limit bytes; a broken end of a compressed file counts as its end.
 func readSome(in io.Reader, limit int) ([]byte, error) {
-	buf := make([]byte, 0, 64<<10)
+	buf := make([]byte, 0, limit)
 	for len(buf) < limit {
-		if len(buf) == cap(buf) {
-			buf = slices.Grow(buf, min(len(buf), limit-len(buf)))
-		}
 		n, err := in.Read(buf[len(buf):min(cap(buf), limit)])
 		buf = buf[:len(buf)+n]
 		if err == io.EOF || err == ErrIdle {
