@@ -13,8 +13,10 @@ type unwrapped struct {
 	name    []byte // what the hash was made of
 	pid     uint32 // of a syslog identifier
 	time    int64
-	partial bool // the rest of the line follows in the next one
-	chunk   int  // PostgreSQL's own syslog numbering "[5-2]": 2, 0 without
+	stamp   []byte     // time as it stands in the line, when time is 0
+	clock   *clockText // the time of the line before, nil to read every time in full
+	partial bool       // the rest of the line follows in the next one
+	chunk   int        // PostgreSQL's own syslog numbering "[5-2]": 2, 0 without
 	scratch []byte
 }
 
@@ -48,6 +50,9 @@ func (u *unwrapped) add(name []byte) {
 func unwrapJSON(line []byte, u *unwrapped) bool {
 	if len(line) < 8 || line[0] != '{' {
 		return false
+	}
+	if u.clock != nil && unwrapDocker(line, u) {
+		return true
 	}
 	var text []byte
 	found, server, docker := false, false, false
@@ -101,10 +106,11 @@ func addNested(object []byte, u *unwrapped) {
 
 // unwrapCRI reads "2026-11-22T10:19:27.191000016Z stderr F text".
 func unwrapCRI(line []byte, u *unwrapped) bool {
-	t, at, ok := parseTime(line, 0)
+	at, ok := u.pass(line)
 	if !ok || line[10] != 'T' || at+10 > len(line) || line[at] != ' ' {
 		return false
 	}
+	stamp := line[:at]
 	if !hasPrefixAt(line, at, " stderr ") && !hasPrefixAt(line, at, " stdout ") {
 		return false
 	}
@@ -112,7 +118,7 @@ func unwrapCRI(line []byte, u *unwrapped) bool {
 	if line[at] != 'F' && line[at] != 'P' || at+1 < len(line) && line[at+1] != ' ' && line[at+1] != ':' {
 		return false
 	}
-	u.time, u.partial = t, line[at] == 'P'
+	u.stamp, u.partial = stamp, line[at] == 'P'
 	if at++; at < len(line) && line[at] == ':' { // further tags
 		if at = indexByteFrom(line, at, ' '); at < 0 {
 			return false

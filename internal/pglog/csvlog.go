@@ -38,7 +38,7 @@ func (w *worker) parseCSV(c *chunk) {
 	for len(data) > 0 {
 		n, lines := csvRecordEnd(data)
 		w.begin, w.torn = w.line+1, data[n-1] != '\n'
-		if lines == 1 && !w.torn && w.quickCSV(data[:n]) {
+		if lines == 1 && !w.torn && (w.skimCSV(data[:n]) || w.quickCSV(data[:n])) {
 			w.line++
 			data = data[n:]
 			continue
@@ -235,14 +235,16 @@ func (w *worker) csvRecord(record []byte) {
 }
 
 func (w *worker) csvError(cols *[csvColumns][]byte, t token, key uint64) {
-	rec := &Record{
+	rec := w.out.record()
+	*rec = Record{
 		Severity: t.severity, Line: w.begin, Time: w.f.time, PID: w.f.pid, langs: t.langs, torn: w.torn,
 		User: w.intern(cols[csvUser], maxMessage), Database: w.intern(cols[csvDatabase], maxMessage), Client: w.intern(cols[csvClient], maxMessage),
 		VXID: string(cols[csvVXID]), SQLState: w.intern(cols[csvState], maxMessage),
 		Message: w.intern(cols[csvMessage], maxMessage), Detail: cut(cols[csvDetail], maxMessage),
-		Hint: cut(cols[csvHint], maxMessage), Context: cut(cols[csvContext], maxMessage),
-		Statement: cut(cols[csvQuery], maxStatement), Application: w.intern(cols[csvApplication], maxMessage),
+		Hint: w.intern(cols[csvHint], maxMessage), Context: cut(cols[csvContext], maxMessage),
+		Application: w.intern(cols[csvApplication], maxMessage),
 	}
+	w.keepStatement(rec, cols[csvQuery])
 	rec.XID, _, rec.HasXID = parseUint(cols[csvXID], 0)
 	w.emit(rec, key)
 	if rec.Severity >= Fatal && key != 0 {

@@ -40,7 +40,8 @@ func (w *worker) server(line []byte, t token, end int, f *flow) {
 	if len(message) > 7 && message[5] == ':' && message[6] == ' ' && stateBytes(message[:5]) {
 		state, message = message[:5], message[7:]
 	}
-	rec := &Record{
+	rec := w.out.record()
+	*rec = Record{
 		Severity: t.severity, Line: w.begin, Time: w.timeOf(), Source: w.names[w.u.source], PID: w.f.pid,
 		User: w.known(w.f.user), Database: w.known(w.f.database), Application: w.known(w.f.app), Client: w.known(w.f.client),
 		VXID: string(w.f.vxid), XID: w.f.xid, HasXID: w.f.hasXID, SQLState: string(state),
@@ -60,6 +61,9 @@ func (w *worker) timeOf() int64 {
 	if w.f.time != 0 {
 		return w.f.time
 	}
+	if w.u.time == 0 && w.u.stamp != nil {
+		w.u.time, _, _ = parseTime(w.u.stamp, 0)
+	}
 	return w.u.time
 }
 
@@ -77,28 +81,6 @@ func (w *worker) known(name []byte) string {
 		return ""
 	}
 	return w.intern(name, maxMessage)
-}
-
-// maxInterned bounds the shared texts of a worker; longer texts than maxInternedText are rarely met twice.
-const (
-	maxInterned     = 4096
-	maxInternedText = 128
-)
-
-// intern gives a text as a string that equal texts share.
-func (w *worker) intern(text []byte, limit int) string {
-	if len(text) == 0 || len(text) > maxInternedText {
-		return cut(text, limit)
-	}
-	if s, ok := w.shared[string(text)]; ok {
-		return s
-	}
-	if w.shared == nil || len(w.shared) >= maxInterned {
-		w.shared = map[string]string{}
-	}
-	s := string(text)
-	w.shared[s] = s
-	return s
 }
 
 // emit adds an error to the items, with what its session said before.
@@ -140,7 +122,14 @@ func (w *worker) label(text []byte, kind lineKind, key uint64, f *flow) {
 		return
 	}
 	f.part, f.open = kind, true
-	f.rec.append(kind, text)
+	switch rec := f.rec; {
+	case kind == kindStatement && rec.Statement == "":
+		w.keepStatement(rec, text)
+	case kind == kindHint && rec.Hint == "":
+		rec.Hint = w.intern(text, maxMessage)
+	default:
+		rec.append(kind, text)
+	}
 }
 
 func (r *Record) append(kind lineKind, text []byte) {
@@ -154,6 +143,6 @@ func (r *Record) append(kind lineKind, text []byte) {
 	case kindContext:
 		r.Context = appendCut(r.Context, text, maxMessage)
 	case kindStatement:
-		r.Statement = appendCut(r.Statement, text, maxStatement)
+		r.Statement, r.known = appendCut(r.Statement, text, maxStatement), nil
 	}
 }

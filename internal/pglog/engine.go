@@ -58,6 +58,9 @@ func (e *engine) merge(p *parsed, src *source) {
 	e.result.NoSession += p.seen.noSession
 	e.result.NoState += p.seen.noState
 	e.result.Restarts += p.seen.restarts
+	if e.join == nil {
+		p.release()
+	}
 }
 
 func (e *engine) odooEvent(it *item, src *source) {

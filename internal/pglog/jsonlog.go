@@ -112,7 +112,8 @@ func (w *worker) sessionJSON(head []byte) {
 func (w *worker) errorJSON(line []byte, t token, f *flow) {
 	w.out.seen.records++
 	w.f = fields{}
-	rec := &Record{Severity: t.severity, Line: w.begin, langs: t.langs, torn: w.torn, Source: w.names[w.u.source]}
+	rec := w.out.record()
+	*rec = Record{Severity: t.severity, Line: w.begin, langs: t.langs, torn: w.torn, Source: w.names[w.u.source]}
 	var host, port string
 	scanObject(line, func(key, value []byte, isString bool) bool {
 		w.fieldJSON(rec, string(key), value, &host, &port)
@@ -146,7 +147,7 @@ func joinClient(host, port string) string {
 
 // fieldJSON stores one field; the names are jsonlog's, and those that operators made of csvlog's columns.
 func (w *worker) fieldJSON(rec *Record, key string, raw []byte, host, port *string) {
-	text := func(limit int) string { return cut(unescapeJSON(nil, raw), limit) }
+	text := func(limit int) string { return w.intern(w.unescaped(raw), limit) }
 	switch key {
 	case "timestamp", "log_time":
 		rec.Time, _, _ = parseTime(raw, 0)
@@ -181,10 +182,19 @@ func (w *worker) fieldJSON(rec *Record, key string, raw []byte, host, port *stri
 	case "context":
 		rec.Context = text(maxMessage)
 	case "statement", "query":
-		rec.Statement = text(maxStatement)
+		w.keepStatement(rec, w.unescaped(raw))
 	case "application_name":
 		rec.Application = text(256)
 	}
+}
+
+// unescaped gives the text that the inside of a JSON string means. It holds until the next call.
+func (w *worker) unescaped(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	w.textRoom = unescapeJSON(w.textRoom[:0], raw)
+	return w.textRoom
 }
 
 // nestedRecord reads `{"level":"info","logger":"postgres","record":{"log_time":…,"error_severity":…}}`.

@@ -5,7 +5,7 @@ import "bytes"
 // parseLines walks over physical lines.
 func (w *worker) parseLines(c *chunk) {
 	w.plain, w.same = len(w.format.layers) == 0, nil
-	w.u = unwrapped{scratch: w.u.scratch}
+	w.u = unwrapped{scratch: w.u.scratch, clock: w.u.clock}
 	for w.next = 0; w.next < len(c.data); {
 		w.line++
 		line := c.data[w.next:]
@@ -29,7 +29,7 @@ func (w *worker) parseLines(c *chunk) {
 // unwrap takes the carriers off and joins lines that they split.
 func (w *worker) unwrap(line []byte) {
 	u := &w.u
-	*u = unwrapped{inner: line, scratch: u.scratch}
+	*u = unwrapped{inner: line, scratch: u.scratch, clock: u.clock}
 	partial := false
 	for _, layer := range w.format.layers {
 		inner := u.inner

@@ -30,12 +30,17 @@ func (c *clockText) pass(line []byte, at int) (int, bool) {
 	if !ok {
 		return 0, false
 	}
-	low, high := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
-	*c = clockText{low: low, high: high, end: next - at, zone: c.zone[:0], valid: true}
+	c.remember(text, next-at)
 	fraction, zone := parseFraction(line, at+19)
 	second, _ := digits(line, at+17, 2)
 	c.minute, c.zone = t-fraction-int64(second)*1e6, append(c.zone, line[zone:next]...)
 	return next, true
+}
+
+// remember lets repeats know a time; minute and zone are left to the caller.
+func (c *clockText) remember(text []byte, end int) {
+	low, high := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
+	*c = clockText{low: low, high: high, end: end, zone: c.zone[:0], valid: true}
 }
 
 // time reads a time that pass has stepped over.

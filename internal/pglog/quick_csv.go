@@ -24,7 +24,8 @@ func (w *worker) quickCSV(record []byte) bool {
 		return false
 	}
 	w.f.pid = uint32(pid)
-	number, next, _ := parseUint(record, next+1)
+	numberAt := next + 1
+	number, next, _ := parseUint(record, numberAt)
 	if next >= len(record) || record[next] != ',' {
 		return false
 	}
@@ -47,6 +48,7 @@ func (w *worker) quickCSV(record []byte) bool {
 	w.noteText(record[:end])
 	w.out.seen.records++
 	w.quiet(message, w.sessionKey())
+	w.rememberRecord(record, end, numberAt, &csvForm)
 	return true
 }
 

@@ -118,6 +118,9 @@ func (w *worker) quickMessage(line []byte, at int, stamp []byte) bool {
 	w.out.seen.records++
 	if key := w.sessionKey(); key != 0 {
 		w.quiet(head, key)
+		if n := bytes.Index(line, keyNumber); n >= 0 {
+			w.rememberRecord(line, len(jsonHead)+len(stamp), n+len(keyNumber), &jsonForm)
+		}
 	}
 	return true
 }

@@ -54,8 +54,9 @@ type Record struct {
 	Context     string
 	Statement   string
 
-	table    string // of the statement, once settled
-	conflict string // that the context names, once settled
+	known    *statement // what is known of Statement, until settled
+	table    string     // of the statement, once settled
+	conflict string     // that the context names, once settled
 	kind     Kind
 	ends     bool // the error left no transaction behind
 	settled  bool

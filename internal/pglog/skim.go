@@ -18,7 +18,8 @@ func eight(text string) uint64 { return binary.LittleEndian.Uint64([]byte(text))
 func (w *worker) skim(line []byte, f *flow) bool {
 	at := w.clock.end
 	if len(line) < at+32 || w.recent != nil || !w.clock.repeats(line) {
-		return len(line) > 0 && line[0] == '\t' && w.recent == nil && !f.open && f.event == nil
+		return len(line) > 0 && w.recent == nil &&
+			(line[0] == '\t' && !f.open && f.event == nil || line[0] == '{' && w.skimJSON(line, f))
 	}
 	rest := line[at:]
 	m := &w.remembered[slotOf(rest)]

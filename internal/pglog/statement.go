@@ -295,7 +295,7 @@ func (r *Record) Table() string {
 	if r.settled {
 		return r.table
 	}
-	if t := TableOf(r.Statement); t != "" {
+	if t := r.statementTable(); t != "" {
 		return t
 	}
 	if t := contextTable(r.Context); t != "" {
@@ -326,7 +326,7 @@ func (r *Record) settle(cache *messageCache, langs []string) {
 	r.conflict, r.table = r.ConflictTable(), r.Table()
 	r.kind = kindOf(r)
 	r.ends = r.endsTransaction()
-	r.settled = true
+	r.settled, r.known = true, nil
 }
 
 func contextTable(context string) string {

@@ -1,45 +1,5 @@
 package pglog
 
-// chunk is a piece of an input that starts and ends at records.
-type chunk struct {
-	index int
-	data  []byte
-	last  bool // the input ends here
-}
-
-// parsed is what a worker made of a chunk.
-type parsed struct {
-	index int
-	items []item
-	lines int64
-	bytes int
-	span  timeSpan
-	seen  seen
-}
-
-// seen collects what the log's form would have to show for better answers.
-type seen struct {
-	records   int64
-	noSession int64 // errors whose session could not be told
-	noState   int64 // errors without SQLSTATE in the log
-	restarts  int
-}
-
-// timeSpan is the first and last time met.
-type timeSpan struct{ first, last int64 }
-
-func (s *timeSpan) add(t int64) {
-	if t == 0 {
-		return
-	}
-	if s.first == 0 || t < s.first {
-		s.first = t
-	}
-	if t > s.last {
-		s.last = t
-	}
-}
-
 // flow is the state of one source within a chunk: what the next continuation line belongs to.
 type flow struct {
 	rec     *Record
@@ -60,7 +20,6 @@ type worker struct {
 	words   *words
 	cache   messageCache
 	acts    activities
-	items   int // room for the next chunk's
 	main    flow
 	flows   map[uint64]*flow
 	names   map[uint64]string
@@ -80,6 +39,7 @@ type worker struct {
 	// lastTime is where the time of the last line stands: in chunk, or in timeRoom when that is not empty
 	lastTime span
 	timeRoom []byte
+	textRoom []byte // see unescaped
 	clock    clockText
 	plain    bool
 	// same is the prefix of the line before, whose fields w.f still holds
@@ -88,17 +48,24 @@ type worker struct {
 	remembered *[rememberedSlots]remembered
 	hit        *remembered
 	careful    bool // read every line in full, as a reference for skim
+	records    *[rememberedSlots]rememberedRecord
 	// shared holds names and messages, which repeat in most records
 	shared map[string]string
+	// statements holds the statements that repeat
+	statements map[string]*statement
 }
 
 func newWorker(f *format, careful bool) *worker {
-	return &worker{format: f, words: loadWords(), remembered: new([rememberedSlots]remembered), careful: careful}
+	w := &worker{format: f, words: loadWords(), remembered: new([rememberedSlots]remembered), careful: careful}
+	if !careful {
+		w.u.clock = new(clockText)
+	}
+	return w
 }
 
 // parse reads one chunk. The result does not depend on other chunks.
 func (w *worker) parse(c *chunk) *parsed {
-	w.out = &parsed{index: c.index, bytes: len(c.data), items: make([]item, 0, w.items)}
+	w.out = newParsed(c)
 	w.acts.reset()
 	w.main, w.flows, w.names, w.recent = flow{}, nil, nil, nil
 	w.guesses, w.extra, w.line = 0, nil, 0
@@ -110,7 +77,6 @@ func (w *worker) parse(c *chunk) *parsed {
 		w.parseLines(c)
 	}
 	w.finish()
-	w.items = len(w.out.items) + len(w.out.items)/4
 	return w.out
 }
 
