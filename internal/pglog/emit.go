@@ -40,16 +40,17 @@ func (w *worker) server(line []byte, t token, end int, f *flow) {
 	if len(message) > 7 && message[5] == ':' && message[6] == ' ' && stateBytes(message[:5]) {
 		state, message = message[:5], message[7:]
 	}
+	n := w.names()
 	rec := w.out.record()
 	*rec = Record{
-		Severity: t.severity, Line: w.begin, Time: w.timeOf(), Source: w.names[w.u.source], PID: w.f.pid,
-		User: w.known(w.f.user), Database: w.known(w.f.database), Application: w.known(w.f.app), Client: w.known(w.f.client),
+		Severity: t.severity, Line: w.begin, Time: w.timeOf(), Source: w.sources[w.u.source], PID: w.f.pid,
 		VXID: string(w.f.vxid), XID: w.f.xid, HasXID: w.f.hasXID, SQLState: string(state),
 		Message: w.intern(message, maxMessage), langs: t.langs, torn: w.torn,
 	}
 	if rec.PID == 0 {
 		rec.PID = w.u.pid
 	}
+	rec.User, rec.Database, rec.Application, rec.Client = n.user, n.database, n.app, n.client
 	w.emit(rec, key)
 	f.rec, f.key, f.part, f.open = rec, key, kindRecord, true
 	if rec.Severity >= Fatal && key != 0 {

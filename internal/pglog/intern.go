@@ -24,6 +24,23 @@ func (w *worker) intern(text []byte, limit int) string {
 
 func cutString(s string, limit int) string { return s[:min(len(s), limit)] }
 
+// names are those of a session, as records hold them.
+type names struct{ user, database, app, client string }
+
+// names gives the names that the prefix of the present line holds.
+func (w *worker) names() names {
+	if m := w.hit; m != nil && m.shared != nil && m.owner == w.f.owner {
+		return *m.shared
+	}
+	n := names{
+		user: w.known(w.f.user), database: w.known(w.f.database), app: w.known(w.f.app), client: w.known(w.f.client),
+	}
+	if m := w.hit; m != nil && m.owner == w.f.owner {
+		m.shared = &n
+	}
+	return n
+}
+
 // statement is one that a worker has met before; programs send the same few over and over.
 type statement struct {
 	text  string

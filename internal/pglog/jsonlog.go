@@ -113,7 +113,7 @@ func (w *worker) errorJSON(line []byte, t token, f *flow) {
 	w.out.seen.records++
 	w.f = fields{}
 	rec := w.out.record()
-	*rec = Record{Severity: t.severity, Line: w.begin, langs: t.langs, torn: w.torn, Source: w.names[w.u.source]}
+	*rec = Record{Severity: t.severity, Line: w.begin, langs: t.langs, torn: w.torn, Source: w.sources[w.u.source]}
 	var host, port string
 	scanObject(line, func(key, value []byte, isString bool) bool {
 		w.fieldJSON(rec, string(key), value, &host, &port)

@@ -86,13 +86,13 @@ func (w *worker) flowOf(source uint64, name []byte) *flow {
 		return &w.main
 	}
 	if w.flows == nil {
-		w.flows, w.names = map[uint64]*flow{}, map[uint64]string{}
+		w.flows, w.sources = map[uint64]*flow{}, map[uint64]string{}
 	}
 	f := w.flows[source]
 	if f == nil {
 		f = &flow{}
 		w.flows[source] = f
-		w.names[source] = string(name)
+		w.sources[source] = string(name)
 	}
 	return f
 }

@@ -18,7 +18,7 @@ func (w *worker) odooLine(line []byte, f *flow) bool {
 	key := w.odooKey(&o)
 	if query := queryOf(o.message); query != nil && bytes.HasSuffix(o.logger, []byte("sql_db")) {
 		rec := &Record{
-			Program: Odoo, Severity: Error, Line: w.begin, Time: o.time, Source: w.names[w.u.source], PID: o.pid,
+			Program: Odoo, Severity: Error, Line: w.begin, Time: o.time, Source: w.sources[w.u.source], PID: o.pid,
 			Database: knownDB(o.db), Application: "odoo", Statement: cut(query, maxStatement),
 		}
 		w.out.items = append(w.out.items, item{key: key, rec: rec, act: activity{source: w.u.source}})

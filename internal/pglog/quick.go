@@ -121,17 +121,32 @@ func (p *Prefix) quick(line []byte, w *words, f *fields, clock *clockText, full 
 type remembered struct {
 	owner                *Prefix
 	n                    int // length
-	text                 [96]byte
+	text                 [maxRemembered + 8]byte
 	pid                  uint32
 	session, start       uint64
 	user, database       []byte // in text
 	app, client, backend []byte
-	plain                bool // see plainNames
+	plain                bool   // see plainNames
+	shared               *names // of the above, nil until an error asks for them
 
 	// of the chunk with this number, the entry of the session, for lines of this source
 	chunk  uint32
 	entry  int32
 	source uint64
+}
+
+const maxRemembered = 96
+
+// begins tells whether a text of at least 8 bytes more than the remembered one begins with it.
+func (m *remembered) begins(text []byte) bool {
+	at := 0
+	for ; at+8 <= m.n; at += 8 {
+		if binary.LittleEndian.Uint64(text[at:]) != binary.LittleEndian.Uint64(m.text[at:]) {
+			return false
+		}
+	}
+	differ := binary.LittleEndian.Uint64(text[at:]) ^ binary.LittleEndian.Uint64(m.text[at:])
+	return differ<<(64-8*(m.n-at)) == 0
 }
 
 // tells says whether the text alone tells the session.
@@ -180,7 +195,7 @@ func (w *worker) usualPrefix(p *Prefix, line []byte) (t *token, end, at int) {
 		return t, end, at + m.n
 	}
 	from := at
-	if t, end, at = p.quick(line, w.words, &w.f, &w.clock, true); t != nil && at-from <= len(m.text) {
+	if t, end, at = p.quick(line, w.words, &w.f, &w.clock, true); t != nil && at-from <= maxRemembered {
 		m.keep(p, line[from:at], &w.f)
 		w.hit = m
 	}
@@ -193,7 +208,7 @@ func slotOf(text []byte) uint64 {
 
 func (m *remembered) keep(p *Prefix, text []byte, f *fields) {
 	m.owner, m.n = p, copy(m.text[:], text)
-	m.pid, m.session, m.start, m.chunk = f.pid, f.session, f.start, 0
+	m.pid, m.session, m.start, m.chunk, m.shared = f.pid, f.session, f.start, 0, nil
 	own := func(part []byte) []byte {
 		if part == nil {
 			return nil

@@ -60,6 +60,8 @@ type Result struct {
 type series struct {
 	step   int64 // µs
 	counts map[int64]*[3]int64
+	last   *[3]int64 // of the step counted last, which is mostly the next one too
+	lastAt int64
 }
 
 const (
@@ -75,12 +77,17 @@ func (s *series) add(at int64, which int) {
 		s.step, s.counts = firstStep, map[int64]*[3]int64{}
 	}
 	k := at / s.step
+	if s.last != nil && k == s.lastAt {
+		s.last[which]++
+		return
+	}
 	c := s.counts[k]
 	if c == nil {
 		c = new([3]int64)
 		s.counts[k] = c
 	}
 	c[which]++
+	s.last, s.lastAt = c, k
 	for len(s.counts) > maxSteps {
 		s.widen()
 	}
@@ -98,7 +105,7 @@ func (s *series) widen() {
 			to[i] += n
 		}
 	}
-	s.step, s.counts = s.step*2, wide
+	s.step, s.counts, s.last = s.step*2, wide, nil
 }
 
 func (s *series) points() []Point {

@@ -23,7 +23,7 @@ func (w *worker) skim(line []byte, f *flow) bool {
 	}
 	rest := line[at:]
 	m := &w.remembered[slotOf(rest)]
-	if m.owner == nil || m.owner != w.lasting || len(rest) < m.n+16 || string(rest[:m.n]) != string(m.text[:m.n]) {
+	if m.owner == nil || m.owner != w.lasting || len(rest) < m.n+16 || !m.begins(rest) {
 		return false
 	}
 	word := rest[m.n:]

@@ -22,7 +22,7 @@ type worker struct {
 	acts    activities
 	main    flow
 	flows   map[uint64]*flow
-	names   map[uint64]string
+	sources map[uint64]string
 	last    int     // template that matched last
 	lasting *Prefix // the same, nil when its lines are not for skim
 	guesses int
@@ -67,7 +67,7 @@ func newWorker(f *format, careful bool) *worker {
 func (w *worker) parse(c *chunk) *parsed {
 	w.out = newParsed(c)
 	w.acts.reset()
-	w.main, w.flows, w.names, w.recent = flow{}, nil, nil, nil
+	w.main, w.flows, w.sources, w.recent = flow{}, nil, nil, nil
 	w.guesses, w.extra, w.line = 0, nil, 0
 	w.use(0)
 	w.chunk, w.lastTime, w.timeRoom = c.data, span{}, w.timeRoom[:0]
