@@ -7,6 +7,11 @@
 // the number of sessions alive at once, never on the size of the log, and the answer does not depend on how the
 // input was cut.
 //
+// Nearly all lines of a busy log say nothing new about their session: another statement that succeeded, the parameters of one.
+// Before a line is read in full, skim compares it with what is remembered of its session and steps over it. It may only leave
+// out what changes nothing; the tests read everything both ways and expect the same answer. Searching for the errors alone is
+// no way out: it takes longer than splitting into lines, and every error needs the lines between it and its root.
+//
 // The rule of the pairing: a root is named only while nothing in the log contradicts it. The last error of the
 // session is the candidate; a line that proves the transaction healthy again, a new session on the same pid, another
 // transaction id, a missing line, or an ambiguity withdraws it, and the answer is then "no root proven".

@@ -148,6 +148,7 @@ func joinClient(host, port string) string {
 // fieldJSON stores one field; the names are jsonlog's, and those that operators made of csvlog's columns.
 func (w *worker) fieldJSON(rec *Record, key string, raw []byte, host, port *string) {
 	text := func(limit int) string { return w.intern(w.unescaped(raw), limit) }
+	rare := func(limit int) string { return cut(w.unescaped(raw), limit) } // hardly ever the same twice
 	switch key {
 	case "timestamp", "log_time":
 		rec.Time, _, _ = parseTime(raw, 0)
@@ -168,7 +169,7 @@ func (w *worker) fieldJSON(rec *Record, key string, raw []byte, host, port *stri
 		n, _, _ := parseUint(raw, 0)
 		w.f.number = int64(n)
 	case "vxid", "virtual_transaction_id":
-		rec.VXID = text(64)
+		rec.VXID = rare(64)
 	case "txid", "transaction_id":
 		rec.XID, _, rec.HasXID = parseUint(raw, 0)
 	case "state_code", "sql_state_code":
@@ -176,11 +177,11 @@ func (w *worker) fieldJSON(rec *Record, key string, raw []byte, host, port *stri
 	case "message":
 		rec.Message = text(maxMessage)
 	case "detail":
-		rec.Detail = text(maxMessage)
+		rec.Detail = rare(maxMessage)
 	case "hint":
 		rec.Hint = text(maxMessage)
 	case "context":
-		rec.Context = text(maxMessage)
+		rec.Context = rare(maxMessage)
 	case "statement", "query":
 		w.keepStatement(rec, w.unescaped(raw))
 	case "application_name":
