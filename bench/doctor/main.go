@@ -131,9 +131,16 @@ func (r *result) judge() {
 	r.Reached = &reached
 }
 
-// runPeers measures what others use on the same log: a search that pairs nothing, and pgBadger on a part of it.
+// runPeers measures what others do with the same log: reading alone, a search that pairs nothing, and pgBadger on a part.
 func (b *bench) runPeers(dir, path string, bytes int64) ([]result, error) {
 	var out []result
+	if sh, err := exec.LookPath("sh"); err == nil { // what the machine can do at all
+		r, err := b.best(2, "stderr", "cat > /dev/null", bytes, sh, "-c", `exec cat "$1" > /dev/null`, "sh", path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
 	if grep, err := exec.LookPath("grep"); err == nil {
 		r, err := b.best(2, "stderr", "grep -cE", bytes, grep, "-cE", "(ERROR|FATAL|PANIC):  (could not serialize|deadlock|current transaction)", path)
 		if err != nil {
