@@ -18,15 +18,15 @@ type rememberedRecord struct {
 
 // recordForm is how csvlog or jsonlog writes what stands around the parts that change from record to record.
 type recordForm struct {
-	tag, end, xid string // before the tag, behind it, before the transaction id
-	message       []string
+	tag, xid string   // before the command tag, before the transaction id
+	duration []string // behind the transaction id, when the message is a duration
 }
 
 var (
-	csvForm  = recordForm{tag: `,"`, end: `"`, xid: `,`, message: []string{`,LOG,00000,"duration: `}}
+	csvForm  = recordForm{tag: `,"`, xid: `,`, duration: []string{`,LOG,00000,"duration: `}}
 	jsonForm = recordForm{
-		tag: `,"ps":"`, end: `"`, xid: `","txid":`,
-		message: []string{`,"error_severity":"LOG","message":"duration: `, `,"error_severity":"LOG","state_code":"00000","message":"duration: `},
+		tag: `,"ps":"`, xid: `","txid":`,
+		duration: []string{`,"error_severity":"LOG","message":"duration: `, `,"error_severity":"LOG","state_code":"00000","message":"duration: `},
 	}
 )
 
@@ -51,38 +51,43 @@ func (w *worker) recordSlot(rest []byte) *rememberedRecord {
 }
 
 // skimRecord is skim for a record of csvlog or jsonlog, whose time is a part of it. at is the position behind the time. It
-// takes the line number and the transaction id, which are evidence, and gives the start of the message.
-func (w *worker) skimRecord(record []byte, from, at int, form *recordForm) (message int, ok bool) {
+// takes the line number and the transaction id, which are evidence.
+func (w *worker) skimRecord(record []byte, from, at int, form *recordForm) bool {
 	rest := record[at:]
 	if w.out.span.first == 0 {
-		return 0, false
+		return false
 	}
 	m := w.recordSlot(rest)
 	if m == nil || m.chunk != w.acts.chunk || m.source != w.u.source || len(rest) < m.n || string(rest[:m.n]) != string(m.text[:m.n]) {
-		return 0, false
+		return false
 	}
 	number, next, _ := parseUint(rest, m.n)
 	if next = passTag(rest, next, form); next < 0 || !hasBytesAt(rest, next, m.start[:m.startN]) {
-		return 0, false
+		return false
 	}
 	vxid := next + m.startN
 	next = passDigits(rest, vxid)
 	virtual := rest[vxid:next]
 	if !hasPrefixAt(rest, next, form.xid) {
-		return 0, false
+		return false
 	}
-	next = passDigits(rest, next+len(form.xid))
-	message = form.messageAt(rest, next)
+	next = form.passDuration(rest, passDigits(rest, next+len(form.xid)))
+	if next < 0 || bytes.IndexByte(rest[next:min(len(rest), next+maxEscaped)], '\\') >= 0 {
+		return false
+	}
 	e := &w.acts.entries[m.entry]
-	if message < 0 || bytes.IndexByte(rest[message:min(len(rest), message+64)], '\\') >= 0 || e.act.flags&(actPending|actHealthy|actSpoke) != actHealthy|actSpoke {
-		return 0, false
+	if e.act.flags&(actPending|actHealthy|actSpoke) != actHealthy|actSpoke {
+		return false
 	}
 	e.number(int64(number))
 	e.virtual(virtual)
 	w.out.seen.records++
 	w.keepTime(record[from:at])
-	return at + message, true
+	return true
 }
+
+// maxEscaped is where a message with an escape, which only the full reading resolves, has it at the latest for that to matter.
+const maxEscaped = 64
 
 // passTag steps over the command tag; -1 when it is none, or one with a quote in it.
 func passTag(rest []byte, at int, form *recordForm) int {
@@ -92,7 +97,7 @@ func passTag(rest []byte, at int, form *recordForm) int {
 	at += len(form.tag)
 	for end := at; end < len(rest) && end-at < 64; end++ {
 		if rest[end] == '"' {
-			return end + len(form.end)
+			return end + 1
 		}
 		if rest[end] == '\\' {
 			return -1
@@ -113,10 +118,11 @@ func passDigits(text []byte, at int) int {
 	return at
 }
 
-func (form *recordForm) messageAt(rest []byte, at int) int {
-	for _, text := range form.message {
+// passDuration steps over the start of a duration's message; -1 when it is another message.
+func (form *recordForm) passDuration(rest []byte, at int) int {
+	for _, text := range form.duration {
 		if hasPrefixAt(rest, at, text) {
-			return at + len(text) - len("duration: ")
+			return at + len(text)
 		}
 	}
 	return -1
@@ -166,8 +172,7 @@ func (w *worker) skimCSV(record []byte) bool {
 	if w.careful || len(record) < at+1 || at < 19 || at >= maxTime || record[at] != ',' || !w.clock.repeats(record) {
 		return false
 	}
-	_, ok := w.skimRecord(record, 0, at, &csvForm)
-	return ok
+	return w.skimRecord(record, 0, at, &csvForm)
 }
 
 var jsonHead = []byte(`{"timestamp":"`)
@@ -181,9 +186,9 @@ func (w *worker) skimJSON(line []byte, f *flow) bool {
 	if n <= 0 {
 		return false
 	}
-	message, ok := w.skimRecord(line, len(jsonHead), len(jsonHead)+n, &jsonForm)
-	if ok {
-		f.open = false
+	if !w.skimRecord(line, len(jsonHead), len(jsonHead)+n, &jsonForm) {
+		return false
 	}
-	return ok && message > 0
+	f.open = false
+	return true
 }
