@@ -29,6 +29,9 @@ type Batch struct {
 	Records  []Record
 	Snapshot *SnapshotInfo // BatchSnapshot only
 	Trace    string        // W3C traceparent of who hands it in; "" when it is not followed
+	// ID names it among all batches. A spool that is given it again soon, because
+	// its answer was lost, keeps it once. "" is none.
+	ID string
 }
 
 // Record is one state, or the news that an entity is gone.

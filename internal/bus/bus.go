@@ -162,9 +162,9 @@ func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error)
 		return 0, concord.Errorf(concord.CodeUnavailable, tooOld)
 	}
 	var seq uint64
-	for _, payload := range encode(batch, int(b.conn.MaxPayload())-4096) {
+	for part, payload := range encode(batch, int(b.conn.MaxPayload())-4096) {
 		request, cancel := context.WithTimeout(ctx, requestTimeout)
-		ack, err := b.js.PublishMsg(request, message(batch, payload))
+		ack, err := b.js.PublishMsg(request, message(batch, part, payload))
 		cancel()
 		if errors.Is(err, nats.ErrMaxPayload) {
 			return 0, &concord.Error{Code: concord.CodeInvalid, Message: "a message is larger than the spool takes", Err: err}
@@ -174,7 +174,7 @@ func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error)
 			return 0, &concord.Error{Code: concord.CodeUnavailable, Message: "the spool does not take messages", Err: err}
 		}
 		seq = ack.Sequence
-		b.last.Store(seq)
+		b.last.Store(max(b.last.Load(), seq)) // a repeated one was given its sequence before
 	}
 	b.setStatus(true, "")
 	return seq, nil
@@ -225,10 +225,16 @@ func (b *Bus) Close() error {
 // spool without it, an earlier Concord too, passes over it.
 const traceHeader = "traceparent"
 
-func message(b *concord.Batch, payload []byte) *nats.Msg {
-	m := &nats.Msg{Subject: subject(b.HomeID), Data: payload}
+// message is one part of a batch. The server keeps what has the same ID within
+// two minutes once, and says where.
+func message(b *concord.Batch, part int, payload []byte) *nats.Msg {
+	m := nats.NewMsg(subject(b.HomeID))
+	m.Data = payload
 	if b.Trace != "" {
-		m.Header = nats.Header{traceHeader: {b.Trace}}
+		m.Header[traceHeader] = []string{b.Trace}
+	}
+	if b.ID != "" {
+		m.Header[jetstream.MsgIDHeader] = []string{b.ID + "." + strconv.Itoa(part)}
 	}
 	return m
 }

@@ -2,8 +2,10 @@ package link
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,6 +45,7 @@ type queue struct {
 	metrics *Metrics
 	tracer  *spans.Tracer
 	current func() []concord.Record // the states that the home has now
+	name    string                  // of this queue among all, the beginning of its batches' IDs
 
 	mu      sync.Mutex
 	items   []item
@@ -51,6 +54,7 @@ type queue struct {
 
 	epoch      int64 // of the connection below; only the running goroutine uses these
 	connection int64
+	published  int64 // batches
 }
 
 // item is one step: a new connection, the states at its beginning, records, or
@@ -66,7 +70,7 @@ type item struct {
 }
 
 func newQueue(home int64, spool concord.Spool, log *slog.Logger, m *Metrics, tracer *spans.Tracer, current func() []concord.Record) *queue {
-	return &queue{home: home, spool: spool, log: log, metrics: m, tracer: tracer, current: current, wake: make(chan struct{}, 1)}
+	return &queue{home: home, spool: spool, log: log, metrics: m, tracer: tracer, current: current, name: rand.Text(), wake: make(chan struct{}, 1)}
 }
 
 func (q *queue) open(connection int64) { q.push(item{connection: connection, open: true}) }
@@ -238,6 +242,8 @@ func (q *queue) handle(ctx context.Context, i item) (uint64, error) {
 func (q *queue) publish(ctx context.Context, b *concord.Batch) (uint64, error) {
 	wait := firstPublishWait
 	b.Trace = q.tracer.Parent(ctx)
+	q.published++
+	b.ID = q.name + strconv.FormatInt(q.published, 36)
 	for {
 		begin := time.Now()
 		seq, err := q.spool.Publish(ctx, b)
