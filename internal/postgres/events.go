@@ -32,13 +32,17 @@ type position struct {
 	seq   uint64
 	clock homeClock
 	term  int64
+	heard concord.Position // of the last change that is written
 }
 
 func positionOf(ctx context.Context, q querier, home int64) (position, error) {
 	var p position
 	var seq int64
 	var at *time.Time
-	err := q.QueryRow(ctx, `select seq, clock_epoch, clock_time, term from spool_position where home_id = $1`, home).Scan(&seq, &p.clock.epoch, &at, &p.term)
+	err := q.QueryRow(ctx, `
+		select seq, clock_epoch, clock_time, term, heard_epoch, heard_seq
+		from spool_position
+		where home_id = $1`, home).Scan(&seq, &p.clock.epoch, &at, &p.term, &p.heard.Epoch, &p.heard.Seq)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -68,16 +72,18 @@ func setPosition(ctx context.Context, tx pgx.Tx, home int64, seq uint64) error {
 	return err
 }
 
-func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, seq uint64, c homeClock) error {
-	if c.time.IsZero() {
-		return setPosition(ctx, tx, home, seq)
+func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, to position) error {
+	var clock *time.Time // nil until the first change
+	if !to.clock.time.IsZero() {
+		clock = &to.clock.time
 	}
 	_, err := tx.Exec(ctx, `
-		insert into spool_position as p (home_id, seq, clock_epoch, clock_time)
-		values ($1, $2, $3, $4)
+		insert into spool_position as p (home_id, seq, clock_epoch, clock_time, heard_epoch, heard_seq)
+		values ($1, $2, $3, $4, $5, $6)
 		on conflict (home_id) do update
-		set seq = excluded.seq, updated_at = now(), clock_epoch = excluded.clock_epoch, clock_time = excluded.clock_time
-		where p.seq < excluded.seq`, home, int64(seq), c.epoch, c.time) //nolint:gosec // as above
+		set seq = excluded.seq, updated_at = now(), clock_epoch = excluded.clock_epoch, clock_time = excluded.clock_time,
+		    heard_epoch = excluded.heard_epoch, heard_seq = excluded.heard_seq
+		where p.seq < excluded.seq`, home, int64(to.seq), to.clock.epoch, clock, to.heard.Epoch, to.heard.Seq) //nolint:gosec // as above
 	return err
 }
 
@@ -88,11 +94,18 @@ func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, seq uint64,
 // a transaction of one row holds no lock that another could wait for, so even a
 // storm of deadlocks lets it through.
 func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Record, seq uint64) (concord.EventCounts, error) {
-	good, bad := sift(records)
-	w := eventsWrite{db: db, home: home, seq: seq, bad: bad, records: good, past: db.past(home)}
+	w := eventsWrite{db: db, home: home, seq: seq, past: db.past(home)}
 	if err := w.past.load(ctx, db, home); err != nil {
 		return concord.EventCounts{}, classify(err)
 	}
+	var err error
+	if w.heard, err = w.past.heardUntil(ctx, db, home); err != nil {
+		return concord.EventCounts{}, classify(err)
+	}
+	fresh, heard := w.heard.fresh(records)
+	w.until = heard.Position
+	good, bad := sift(fresh)
+	w.records, w.bad = good, bad
 	rows, index := w.past.historyOf(good)
 	kept, held, remember := w.past.sift(good, rows, index)
 	w.rows, w.index = kept, index
@@ -100,7 +113,9 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	counts, err := w.write(ctx, 0, len(good), true)
 	if err == nil && !counts.Skipped {
 		remember()
+		w.past.setHeard(heard)
 		counts.Held = held
+		counts.Stale += len(records) - len(fresh)
 	}
 	return counts, err
 }
@@ -125,7 +140,9 @@ type eventsWrite struct {
 	rows    *historyRows
 	index   []int // of each record in rows; -1 for none
 	past    *pastHome
-	states  bool // records are states that the home has, not changes
+	states  bool             // records are states that the home has, not changes
+	heard   heardUntil       // before records
+	until   concord.Position // of the last of records
 }
 
 // write commits records [from, to). The final part takes the bad records and
@@ -173,7 +190,11 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 			counts.Skipped = true
 			return nil
 		}
-		if !w.states {
+		if at.seq = w.seq; !w.states {
+			if at.heard != w.heard.Position {
+				return errWritesToo
+			}
+			at.heard = w.until
 			at.clock.follow(w.rows)
 		}
 		if counts, remember, err = apply(ctx, tx, from, to); err != nil || !final {
@@ -185,15 +206,20 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 			}
 		}
 		counts.Failed += len(w.bad)
-		return setPositionAndClock(ctx, tx, w.home, w.seq, at.clock)
+		return setPositionAndClock(ctx, tx, w.home, at)
 	}, attempts(to-from)...)
 	if err != nil || counts.Skipped { // what is stored, is not known
 		w.past.doubt()
+		w.past.setHeard(heardUntil{})
 		return counts, err
 	}
 	remember()
 	return counts, nil
 }
+
+// errWritesToo says that somebody wrote the home's changes since this process
+// looked how far they are written. It looks again.
+var errWritesToo = concord.Errorf(concord.CodeUnavailable, "another Concord writes this home, too")
 
 // rowsOf returns the history rows of records [from, to).
 func (w *eventsWrite) rowsOf(from, to int) *historyRows {

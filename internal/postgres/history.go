@@ -60,6 +60,7 @@ type pastHome struct {
 	known  map[uint64]attributesNumber // by a hash of the raw text
 	newest map[int64]int64             // last_updated in µs of an entity's newest row, by its key
 	filter deadband
+	heard  heardUntil // of the last commit; without there, the database knows
 }
 
 type entityNumber struct {

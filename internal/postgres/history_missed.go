@@ -27,6 +27,13 @@ func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Rec
 	if err := w.past.load(ctx, db, home); err != nil {
 		return concord.EventCounts{}, classify(err)
 	}
+	heard, err := w.past.heardUntil(ctx, db, home)
+	if err != nil {
+		return concord.EventCounts{}, classify(err)
+	}
+	if len(good) > 0 && good[0].State.Position.Epoch <= heard.Epoch { // a repeated message: what they begin is written
+		return concord.EventCounts{Stale: len(good)}, db.SetSpoolPosition(ctx, home, seq)
+	}
 	if err := db.followClock(ctx, home, good); err != nil {
 		return concord.EventCounts{}, err
 	}

@@ -30,6 +30,9 @@ func TestStatisticsAndCharts(t *testing.T) {
 	change("switch.s", "off", 3*time.Minute)
 	// In order of time, as a home sends them.
 	records = append([]concord.Record{records[120], records[0], records[1], records[2], records[121]}, records[3:120]...)
+	for i, r := range records {
+		r.State.Position.Seq = int64(i + 1)
+	}
 	_, err := b.db.WriteEvents(t.Context(), b.home, records, 100)
 	require.NoError(t, err)
 	require.NoError(t, b.db.Upkeep(t.Context(), time.Now()))
