@@ -40,25 +40,32 @@ func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Rec
 	return w.write(ctx, 0, len(good), true)
 }
 
-// followClock begins an epoch of the home's clock when all states are older
-// than the newest change that was heard: it was set back in between. What the
-// home's history answers and what is heard next are then of one epoch.
+// followClock begins an epoch of the home's clock when a state that was not heard
+// lies before what was: it was set back in between. What the home's history answers
+// and what is heard next are then of one epoch. Old states that are known prove
+// nothing: a message may hold no others, and the entity that was heard last may be
+// gone. The states of a connection may come in several messages: one epoch begins.
 func (db *DB) followClock(ctx context.Context, home int64, states []concord.Record) error {
-	var newest time.Time
+	var c columns
 	for _, r := range states {
-		newest = later(newest, r.State.LastUpdated)
-	}
-	if newest.IsZero() {
-		return nil
+		c.append(r.State)
 	}
 	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
 		if err := db.leads(ctx, tx, home); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `
-			update spool_position
-			set clock_epoch = clock_epoch + 1, clock_time = $2
-			where home_id = $1 and clock_time > $3`, home, newest, newest.Add(clockSlack))
+			with stepped as (
+				select max(g.last_updated) as last_updated
+				from unnest($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[]) as g (entity_id, last_updated, epoch, seq)
+				join entity_state o on o.home_id = $1 and o.entity_id = g.entity_id
+				where g.last_updated < (select away_from - make_interval(secs => $6) from spool_position where home_id = $1)
+				  and o.last_updated <> g.last_updated and (o.epoch, o.seq) < (g.epoch, g.seq))
+			update spool_position p
+			set clock_epoch = clock_epoch + 1, clock_time = s.last_updated
+			from stepped s
+			where p.home_id = $1 and s.last_updated is not null and p.clock_time >= p.away_from`,
+			home, c.ids, c.updated, c.epochs, c.seqs, clockSlack.Seconds())
 		return err
 	})
 }
