@@ -133,3 +133,23 @@ func TestHistoryOfARecreatedEntityFollowsItsName(t *testing.T) {
 	require.Equal(t, 3, b.count(t, `select count(*) from state_history_named where entity_id = 'a.new'`))
 	require.Zero(t, b.count(t, `select count(*) from state_history_named where entity_id <> 'a.new'`))
 }
+
+func TestBackfillOfWhatWentAwayUnheard(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old, fresh := b.at("sensor.old", "1", 0, 1), b.at("sensor.b", "1", 0, 2)
+	old.State.LastUpdated = fresh.State.LastUpdated.AddDate(0, 0, -7)
+	_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{old, fresh}, 100)
+	require.NoError(t, err)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+	fresh.State.Position.Epoch = 101
+	_, err = b.db.SyncStage(t.Context(), concord.StageEntities, &concord.Snapshot{
+		HomeID: b.home, Position: concord.Position{Epoch: 101, Seq: 5}, Endpoint: "background_sync", Registry: &concord.RegistryParts{}, States: []concord.Record{fresh},
+	})
+	require.NoError(t, err)
+	due, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+	require.Len(t, due, 1)
+	require.Equal(t, "sensor.old", due[0].EntityID)
+	require.Equal(t, fresh.State.LastUpdated.Add(-time.Minute), due[0].From.UTC(), "until then it was heard")
+}

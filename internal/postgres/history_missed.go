@@ -253,8 +253,8 @@ type goneEntity struct {
 	Updated time.Time
 }
 
-// writeGone notes that entities went away unheard: what they did before that is
-// asked, though most homes forget them.
+// writeGone notes that entities went away unheard: what they did since Concord
+// stopped listening is asked, though most homes forget them.
 func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntity) error {
 	at, err := awayOf(ctx, tx, m.home)
 	if err != nil || at.from == nil || len(gone) == 0 {
@@ -262,7 +262,7 @@ func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntit
 	}
 	var all []question
 	for _, g := range gone {
-		from := g.Updated.Add(historyEnds)
+		from := later(g.Updated.Add(historyEnds), at.from.Add(-askMargin))
 		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: later(from, at.until()), known: true})
 	}
 	return noteQuestions(ctx, tx, m.home, all)
