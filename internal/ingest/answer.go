@@ -8,15 +8,13 @@ import (
 )
 
 // judge says what an answer means. It is complete when it reaches back to what
-// was heard before and forward to what was heard after.
+// was heard before and forward to what was heard after. refused is why there is
+// none, "" when there is one.
 func judge(p concord.Backfill, states []*concord.State, refused string) concord.BackfillResult {
 	r := concord.BackfillResult{Backfill: p}
 	a := read(p, states)
-	if !(a.ends && a.whole) && p.Attempts+1 < backfillAttempts {
-		r.Again = backfillAgain
-		for range p.Attempts {
-			r.Again *= 3
-		}
+	if !(a.ends && a.whole && refused == "") && p.Attempts+1 < backfillAttempts {
+		r.Again = again(p.Attempts)
 		return r
 	}
 	r.States = a.states
@@ -36,6 +34,33 @@ func judge(p concord.Backfill, states []*concord.State, refused string) concord.
 	return r
 }
 
+// again is how long a question waits that was put attempts times before.
+func again(attempts int) time.Duration {
+	wait := backfillAgain
+	for range attempts {
+		wait = min(3*wait, backfillAgainMost)
+	}
+	return wait
+}
+
+// reach shortens a question that reaches further back than a home is asked. What
+// was heard before the clock was set back needs no asking; what remains is a gap.
+func reach(p concord.Backfill) (concord.Backfill, *concord.Gap) {
+	limit := p.To.Add(-backfillMostSpan)
+	if !p.From.Before(limit) {
+		return p, nil
+	}
+	unheard := p.From
+	if p.Heard != nil && p.Heard.Before(p.To) {
+		unheard = later(unheard, p.Heard.Add(-time.Microsecond))
+	}
+	p.From = later(limit, unheard)
+	if !p.Known || !unheard.Before(limit) {
+		return p, nil
+	}
+	return p, &concord.Gap{EntityID: p.EntityID, From: unheard, To: limit, Reason: "longer ago than a home is asked for"}
+}
+
 // answer is what a home's history has of one question.
 type answer struct {
 	states        []*concord.State
@@ -49,7 +74,7 @@ type answer struct {
 }
 
 func read(p concord.Backfill, states []*concord.State) answer {
-	a := answer{newest: p.From, ends: p.Last == nil}
+	a := answer{newest: p.From, ends: p.Last == nil || p.Last.Before(p.From)}
 	heard := false
 	for i, s := range states {
 		if s.LastUpdated.Before(p.From) || i == 0 && s.LastUpdated.Equal(p.From) {
@@ -68,8 +93,9 @@ func read(p concord.Backfill, states []*concord.State) answer {
 		a.states = append(a.states, s)
 	}
 	back := p.Heard != nil && p.Last != nil && p.Last.Before(*p.Heard)
-	a.whole = heard || !back || !p.Heard.Before(p.To)
-	begun := p.Last != nil && !p.Last.After(p.From.Add(time.Microsecond)) // the question begins with what was heard
+	a.whole = heard || !back || p.Heard.Before(p.From) || !p.Heard.Before(p.To)
+	first := p.From.Add(time.Microsecond) // the question begins with what was heard
+	begun := p.Last != nil && !p.Last.Before(p.From) && !p.Last.After(first) || back && p.Heard.Equal(first)
 	a.begins = a.begins || heard || begun && a.ends
 	return a
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -19,10 +18,21 @@ const (
 	backfillSpan     = 6 * time.Hour
 	backfillMost     = 200
 	backfillLook     = time.Second
-	// A home writes its history some seconds behind; an answer that lacks the last
-	// change is asked for again after 2, 6 and 18 s.
-	backfillAttempts = 4
-	backfillAgain    = 2 * time.Second
+	// backfillMostSpan is how far back from its end a question reaches: homes keep 10
+	// days unless told otherwise, and one change by a clock that is far off must not
+	// have a home asked for decades.
+	backfillMostSpan = 30 * 24 * time.Hour
+	// A home writes its history behind, seconds or minutes; an answer that lacks the
+	// last change is asked for again after 2, 6, 18 and 54 s and then every 2 minutes,
+	// for 9 minutes in all. So is one that the home refused or did not give in time.
+	backfillAttempts  = 9
+	backfillAgain     = 2 * time.Second
+	backfillAgainMost = 2 * time.Minute
+	// backfillShortest is the time that is not halved again when a home does not
+	// answer in time, and backfillPatience how many late answers one look at what is
+	// due awaits, before it leaves the rest for the next.
+	backfillShortest = 30 * time.Minute
+	backfillPatience = 10
 )
 
 // BackfillOptions of a [Backfiller]. All but Logger and Metrics are required.
@@ -73,22 +83,31 @@ func (b *Backfiller) Run(ctx context.Context) {
 	}
 }
 
-// step asks for what is due. An error leaves the rest for the next time.
+// step asks for what is due. A question that the home does not answer is put
+// again later, and does not keep the others from being put. An error, when the
+// home or the database is away, leaves the rest for the next time.
 func (b *Backfiller) step(ctx context.Context) (int, error) {
 	due, err := b.Store.FindBackfills(ctx, b.Home, backfillMost)
 	if err != nil {
 		return 0, err
 	}
-	for _, part := range askTogether(due) {
-		results, err := b.ask(ctx, part)
-		if err != nil {
+	q := &asking{Backfiller: b, patience: backfillPatience, older: make(map[int64]concord.Gap)}
+	var first, again []concord.Backfill // what was not answered before keeps nothing waiting
+	for _, p := range due {
+		p, gap := reach(p)
+		if gap != nil {
+			q.older[p.ID] = *gap
+		}
+		if p.Attempts == 0 {
+			first = append(first, p)
+		} else {
+			again = append(again, p)
+		}
+	}
+	for _, part := range append(askTogether(first), askTogether(again)...) {
+		if err := q.put(ctx, part); err != nil {
 			return 0, err
 		}
-		counts, err := b.Store.FinishBackfills(ctx, b.Home, results)
-		if err != nil {
-			return 0, err
-		}
-		b.count(results, counts.Held)
 	}
 	return len(due), nil
 }
@@ -101,22 +120,23 @@ func askTogether(due []concord.Backfill) (parts [][]concord.Backfill) {
 	var to time.Time
 	for i, p := range due {
 		if i > begin && p.From.After(to) {
-			parts = append(parts, partEntities(due[begin:i])...)
+			parts = append(parts, partEntities(due[begin:i], backfillEntities)...)
 			begin = i
 		}
 		to = later(to, p.To)
 	}
-	return append(parts, partEntities(due[begin:])...)
+	return append(parts, partEntities(due[begin:], backfillEntities)...)
 }
 
-func partEntities(due []concord.Backfill) (parts [][]concord.Backfill) {
+// partEntities parts questions into such about max entities each.
+func partEntities(due []concord.Backfill, max int) (parts [][]concord.Backfill) {
 	slices.SortStableFunc(due, func(a, b concord.Backfill) int { return cmp.Compare(a.EntityID, b.EntityID) })
 	begin, entities := 0, 0
 	for i := range due {
 		if i > 0 && due[i].EntityID == due[i-1].EntityID {
 			continue
 		}
-		if entities++; entities > backfillEntities {
+		if entities++; entities > max {
 			parts, begin, entities = append(parts, due[begin:i]), i, 1
 		}
 	}
@@ -138,45 +158,6 @@ func (b *Backfiller) count(results []concord.BackfillResult, held int) {
 	b.Metrics.backfilled.Add(float64(states))
 	b.Metrics.held.Add(float64(held))
 	b.Metrics.gaps.Add(float64(gaps))
-}
-
-// ask puts one question, in slices of time, and judges the answers.
-func (b *Backfiller) ask(ctx context.Context, part []concord.Backfill) ([]concord.BackfillResult, error) {
-	from, to := part[0].From, part[0].To
-	var ids []string
-	for _, p := range part {
-		if p.From.Before(from) {
-			from = p.From
-		}
-		to = later(to, p.To)
-		if !slices.Contains(ids, p.EntityID) {
-			ids = append(ids, p.EntityID)
-		}
-	}
-	answers := make(map[string][]*concord.State) // shared by all questions about an entity
-	refused := ""
-	for begin := from; begin.Before(to) && refused == ""; begin = begin.Add(backfillSpan) {
-		end := begin.Add(backfillSpan)
-		if end.After(to) {
-			end = to
-		}
-		states, err := b.question(ctx, begin, end, begin.Equal(from), ids)
-		if refusal, ok := errors.AsType[*concord.Error](err); ok && refusal.Code == concord.CodeInvalid {
-			refused = refusal.Message
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		for id, s := range states {
-			answers[id] = append(answers[id], convert(id, s)...)
-		}
-	}
-	results := make([]concord.BackfillResult, len(part))
-	for i, p := range part {
-		results[i] = judge(p, answers[p.EntityID], refused)
-	}
-	return results, nil
 }
 
 func later(a, b time.Time) time.Time {

@@ -91,7 +91,7 @@ func TestBackfillerJudges(t *testing.T) {
 				r := finish(t, c.question, c.answer)
 				require.NotZero(t, r.Again)
 				require.Empty(t, r.Gaps)
-				c.question.Attempts = 3
+				c.question.Attempts = ingest.BackfillAttempts - 1
 			}
 			r := finish(t, c.question, c.answer)
 			require.Zero(t, r.Again)
