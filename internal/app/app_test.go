@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,7 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/hass/simhome"
+	"github.com/concord-home/concord/internal/app"
 	"github.com/concord-home/concord/internal/lab"
 	"github.com/concord-home/concord/internal/trial"
 )
@@ -69,6 +72,25 @@ func TestConcord(t *testing.T) {
 		c.Home.Set("sensor.while_away", "1", nil)
 		require.NoError(t, c.HomeOn())
 		require.NoError(t, c.AwaitEqual(t.Context()))
+	})
+
+	t.Run("ADeadbandOfADeviceClass", func(t *testing.T) {
+		t.Parallel()
+		rule, err := concord.ParseDeadbandRule("class=power: absolute=5")
+		require.NoError(t, err)
+		c := start(t, trial.Options{Config: func(o *app.Config) { o.Deadband = []concord.DeadbandRule{rule} }})
+		var sensor string
+		for _, s := range c.Home.States() {
+			if strings.Contains(string(s.Attributes), `"device_class":"power"`) {
+				sensor = s.EntityID
+			}
+		}
+		for _, watts := range []string{"100000", "100001", "100006"} {
+			c.Home.Set(sensor, watts, nil)
+			require.NoError(t, c.AwaitEqual(t.Context()))
+		}
+		require.Equal(t, "100000 100006", query[string](t, c, `
+			select string_agg(state, ' ' order by last_updated) from state_history_named where entity_id = $1 and value >= 100000`, sensor))
 	})
 
 	t.Run("AServiceCallReachesTheHomeAndComesBack", func(t *testing.T) {

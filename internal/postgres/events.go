@@ -416,8 +416,12 @@ func deleteStates(ctx context.Context, tx pgx.Tx, home int64, removed []concord.
 	return int(tag.RowsAffected()), err
 }
 
+// cutID is what the record keeps of an over-long entity id, in bytes.
+const cutID = 4096
+
 // badRecord keeps a record as text that a person can read and a program can
-// replay; what is not valid text is shown in hexadecimal.
+// replay. An entity id that no table takes is named by what resembles it; the
+// record has the true one.
 func badRecord(r concord.Record, reason, sqlstate string) concord.BadRecord {
 	id := r.State.EntityID
 	if badText(id) {
@@ -431,5 +435,6 @@ func badRecord(r concord.Record, reason, sqlstate string) concord.BadRecord {
 		s.State, s.Attributes, s.LastChanged.Format(time.RFC3339Nano), s.LastUpdated.Format(time.RFC3339Nano), s.Context.ID)
 	identity := len(record) // without the position, which each reconciliation gives anew
 	record = fmt.Appendf(record, " epoch=%d seq=%d removed=%t", s.Position.Epoch, s.Position.Seq, r.Removed)
+	record = fmt.Appendf(record, " entity=%q parent=%q user=%q", s.EntityID[:min(len(s.EntityID), cutID)], s.Context.ParentID, s.Context.UserID)
 	return concord.BadRecord{EntityID: id, Reason: reason, SQLState: sqlstate, Record: record, Identity: record[:identity]}
 }

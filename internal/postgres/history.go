@@ -33,8 +33,9 @@ type historyRows struct {
 	contexts   []string
 	parents    []string
 	users      []string
-	raw        [][]byte // the attributes themselves
-	hashes     []uint64 // of raw
+	raw        [][]byte     // the attributes themselves
+	hashes     []uint64     // of raw
+	late       map[int]bool // were held back and come after what is newer: they tell nothing of the clock
 }
 
 // part returns the rows [from, to), sharing memory.
@@ -118,6 +119,7 @@ func (p *pastHome) historyOf(records []concord.Record) (rows *historyRows, index
 	return rows, index
 }
 
+// append adds a change. p is locked.
 func (r *historyRows) append(p *pastHome, s *concord.State) {
 	r.ids = append(r.ids, s.EntityID)
 	r.keys = append(r.keys, p.key(s.EntityID))
@@ -138,6 +140,15 @@ func (r *historyRows) append(p *pastHome, s *concord.State) {
 // maxNumber is far above what anybody measures: sums of numbers up to here, times
 // the seconds that they held, are numbers still.
 const maxNumber = 1e300
+
+// appendLate adds a value that was held back. p is locked.
+func (r *historyRows) appendLate(p *pastHome, s *concord.State) {
+	if r.late == nil {
+		r.late = make(map[int]bool)
+	}
+	r.late[len(r.ids)] = true
+	r.append(p, s)
+}
 
 // Number reads a state as a number. Infinities, hexadecimal, underscores and
 // the like are text, and what is beyond [maxNumber].

@@ -52,7 +52,7 @@ func (db *DB) FinishBackfills(ctx context.Context, home int64, results []concord
 				rows.keys[i] = key
 			}
 		}
-		if counts, remember, err = past.mergeHistory(ctx, tx, home, rows); err != nil {
+		if counts, remember, err = past.mergeHistory(ctx, tx, home, rows, sourceBackfill); err != nil {
 			return err
 		}
 		for _, r := range open {
@@ -120,9 +120,9 @@ func findOpen(ctx context.Context, tx pgx.Tx, home int64, results []concord.Back
 	return open, keys, err
 }
 
-// mergeHistory stores what the home's history has and ours has not, in
-// whatever epoch of the clock and under whatever number of the entity.
-func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) (counts concord.EventCounts, remember func(), err error) {
+// mergeHistory stores what ours has not, of what the home's history or the
+// quarantine has, in whatever epoch of the clock and under whatever number of the entity.
+func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows, source int16) (counts concord.EventCounts, remember func(), err error) {
 	missing, err := findMissing(ctx, tx, home, rows)
 	if err != nil || len(missing) == 0 {
 		return counts, func() {}, err
@@ -139,8 +139,9 @@ func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 		rows.clocks[i] = at.epoch
 		fresh.take(rows, i)
 	}
-	counts.Stored, remember, err = p.insertHistory(ctx, tx, home, fresh, sourceBackfill)
-	return counts, remember, err
+	var stored func()
+	counts.Stored, stored, err = p.insertHistory(ctx, tx, home, fresh, source)
+	return counts, func() { stored(); p.note(fresh, false) }, err
 }
 
 // findMissingSQL looks each row up by its key. Joining whole partitions, as the

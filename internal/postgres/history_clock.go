@@ -17,6 +17,7 @@ type homeClock struct {
 func (c *homeClock) follow(rows *historyRows) {
 	for i, at := range rows.updated {
 		switch {
+		case rows.late[i]:
 		case !c.time.IsZero() && at.Before(c.time.Add(-clockSlack)):
 			c.epoch++
 			c.time = at

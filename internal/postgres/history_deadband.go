@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,23 +23,53 @@ type storedValue struct {
 	held   *concord.State // newer, and not stored
 	heldAt time.Time      // Concord's time
 	hold   time.Duration
+	gone   bool // the entity was removed: whatever is called that next is another
 }
 
 // deadband filters one home's history. What it remembers is that of committed
 // transactions.
 type deadband struct {
-	rules  []concord.DeadbandRule
-	class  map[string]string // device classes, by entity id
-	stored map[string]storedValue
+	rules   []concord.DeadbandRule
+	byClass bool              // a rule is about a device class
+	class   map[string]string // device classes that the registry has, by entity id
+	named   map[uint64]string // and that attributes name, by the hash of the attributes
+	stored  map[string]storedValue
 }
 
-func (d *deadband) rule(entityID string) *concord.DeadbandRule {
+func (d *deadband) rule(entityID string, attributes []byte, hash uint64) *concord.DeadbandRule {
+	class := ""
+	if d.byClass {
+		class = d.classOf(entityID, attributes, hash)
+	}
 	for i := range d.rules {
-		if d.rules[i].Matches(entityID, d.class[entityID]) {
+		if d.rules[i].Matches(entityID, class) {
 			return &d.rules[i]
 		}
 	}
 	return nil
+}
+
+// classOf returns the device class of an entity. Homes list their registry
+// without it, so mostly the attributes say it.
+func (d *deadband) classOf(entityID string, attributes []byte, hash uint64) string {
+	if class := d.class[entityID]; class != "" {
+		return class
+	}
+	class, known := d.named[hash]
+	if known {
+		return class
+	}
+	var a struct {
+		DeviceClass string `json:"device_class"`
+	}
+	if json.Unmarshal(attributes, &a) == nil {
+		class = a.DeviceClass
+	}
+	if len(d.named) >= maxKnownAttributes {
+		clear(d.named)
+	}
+	d.named[hash] = class
+	return class
 }
 
 // sift takes out of rows what is to be held back, and returns what is to be
@@ -52,11 +84,15 @@ func (p *pastHome) sift(records []concord.Record, rows *historyRows, index []int
 	changed := make(map[string]storedValue)
 	now := time.Now()
 	for i := range records {
-		if index[i] < 0 {
+		if records[i].Removed {
+			if last := p.filter.remove(changed, records[i].State.EntityID); last != nil {
+				index[i] = len(kept.ids)
+				kept.appendLate(p, last)
+			}
 			continue
 		}
 		row := index[i]
-		if p.filter.holds(changed, records[i].State, rows.values[row].Float64, rows.values[row].Valid, now) {
+		if p.filter.holds(changed, records[i].State, rows, row, now) {
 			index[i] = -1
 			held++
 			continue
@@ -68,20 +104,87 @@ func (p *pastHome) sift(records []concord.Record, rows *historyRows, index []int
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for id, v := range changed {
-			p.filter.stored[id] = v
+			if v.gone {
+				delete(p.filter.stored, id)
+			} else {
+				p.filter.stored[id] = v
+			}
 		}
 	}
 }
 
-func (d *deadband) holds(changed map[string]storedValue, s *concord.State, value float64, number bool, now time.Time) bool {
-	rule := d.rule(s.EntityID)
+// last returns what is remembered of an entity, with the changes that are not
+// committed yet.
+func (d *deadband) last(changed map[string]storedValue, entityID string) (v storedValue, known bool) {
+	v, known = changed[entityID]
+	if !known {
+		v, known = d.stored[entityID]
+	}
+	return v, known && !v.gone
+}
+
+// remove forgets an entity, and returns the value that was held back: it stayed
+// the last.
+func (d *deadband) remove(changed map[string]storedValue, entityID string) *concord.State {
+	v, known := d.last(changed, entityID)
+	if known {
+		changed[entityID] = storedValue{gone: true}
+	}
+	return v.held
+}
+
+// note remembers what was stored beside the changes that are heard: the states
+// that a connection begins with are the last that an entity had, an answer of the
+// home's history may be older than what was heard since.
+func (p *pastHome) note(rows *historyRows, last bool) {
+	if len(p.filter.rules) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, id := range rows.ids {
+		if p.filter.rule(id, rows.raw[i], rows.hashes[i]) == nil {
+			continue
+		}
+		before, known := p.filter.stored[id]
+		at := rows.updated[i]
+		if !last && (!known || !at.After(before.at)) {
+			continue
+		}
+		now := storedValue{value: rows.values[i].Float64, number: rows.values[i].Valid, at: at}
+		if !last && before.held != nil && before.held.LastUpdated.After(at) {
+			now.held, now.heldAt, now.hold = before.held, before.heldAt, before.hold
+		}
+		p.filter.stored[id] = now
+	}
+}
+
+// heldOf returns the values that were held back of entities that are gone, and
+// what forgets those entities after the commit.
+func (p *pastHome) heldOf(gone []goneEntity) (held []concord.Record, forget func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range gone {
+		if v := p.filter.stored[g.ID]; v.held != nil {
+			held = append(held, concord.Record{State: v.held})
+		}
+	}
+	return held, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, g := range gone {
+			delete(p.filter.stored, g.ID)
+		}
+	}
+}
+
+func (d *deadband) holds(changed map[string]storedValue, s *concord.State, rows *historyRows, row int, now time.Time) bool {
+	rule := d.rule(s.EntityID, rows.raw[row], rows.hashes[row])
 	if rule == nil {
 		return false
 	}
-	last, known := changed[s.EntityID]
-	if !known {
-		last, known = d.stored[s.EntityID]
-	}
+	value, number := rows.values[row].Float64, rows.values[row].Valid
+	last, known := d.last(changed, s.EntityID)
 	if known && last.number && number && !rule.Keeps(last.value, last.at, value, s.LastUpdated) {
 		last.held, last.heldAt, last.hold = s, now, max(rule.Interval, holdLeast)
 		changed[s.EntityID] = last
@@ -115,7 +218,7 @@ func (p *pastHome) siftMissing(rows *historyRows, missing []int) []int {
 		}
 		value, number, at := rows.values[i].Float64, rows.values[i].Valid, rows.updated[i]
 		if absent[i] {
-			rule := p.filter.rule(id)
+			rule := p.filter.rule(id, rows.raw[i], rows.hashes[i])
 			if rule != nil && !begins(i+1) && last.number && number && !rule.Keeps(last.value, last.at, value, at) {
 				continue
 			}
@@ -128,8 +231,9 @@ func (p *pastHome) siftMissing(rows *historyRows, missing []int) []int {
 
 // loadDeadband reads what was stored last, and what was held back when Concord
 // stopped: a state whose change is not in history.
-func (db *DB) loadDeadband(ctx context.Context, home int64) (deadband, error) {
-	d := deadband{rules: db.deadband, class: make(map[string]string), stored: make(map[string]storedValue)}
+func (db *DB) loadDeadband(ctx context.Context, home int64, hash func([]byte) uint64) (deadband, error) {
+	d := deadband{rules: db.deadband, class: make(map[string]string), named: make(map[uint64]string), stored: make(map[string]storedValue)}
+	d.byClass = slices.ContainsFunc(d.rules, func(r concord.DeadbandRule) bool { return r.DeviceClass != "" })
 	if len(d.rules) == 0 {
 		return d, nil
 	}
@@ -157,7 +261,7 @@ func (db *DB) loadDeadband(ctx context.Context, home int64) (deadband, error) {
 	var value *float64
 	var at time.Time
 	_, err = pgx.ForEachRow(rows, []any{&s.EntityID, &s.State, &s.Attributes, &s.LastChanged, &s.LastUpdated, &s.Context.ID, &value, &at}, func() error {
-		rule := d.rule(s.EntityID)
+		rule := d.rule(s.EntityID, s.Attributes, hash(s.Attributes))
 		if rule == nil {
 			return nil
 		}

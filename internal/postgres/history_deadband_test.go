@@ -1,6 +1,9 @@
 package postgres_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"os"
 	"testing"
 	"time"
 
@@ -118,4 +121,150 @@ func TestDeadbandRules(t *testing.T) {
 	require.False(t, r.Keeps(100, at, 200, at.Add(time.Second)))
 	require.False(t, r.Keeps(100, at, 109, at.Add(time.Minute)))
 	require.True(t, r.Keeps(100, at, 110, at.Add(time.Minute)))
+}
+
+// captured returns the states of a real home, by entity id.
+func captured(t *testing.T) map[string]*concord.State {
+	t.Helper()
+	file, err := os.ReadFile("../../hass/testdata/captured/2025.4.4/get_states.jsonl")
+	require.NoError(t, err)
+	states := make(map[string]*concord.State)
+	for line := range bytes.Lines(file) {
+		var message struct {
+			Raw struct {
+				Result []struct {
+					EntityID    string    `json:"entity_id"`
+					State       string    `json:"state"`
+					LastUpdated time.Time `json:"last_updated"`
+					Attributes  json.RawMessage
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal(line, &message))
+		for _, s := range message.Raw.Result {
+			states[s.EntityID] = &concord.State{EntityID: s.EntityID, State: s.State, Attributes: s.Attributes, LastChanged: s.LastUpdated, LastUpdated: s.LastUpdated}
+		}
+	}
+	return states
+}
+
+func TestDeadbandOfADeviceClass(t *testing.T) {
+	t.Parallel()
+	states := captured(t)
+	changes := func(id string, begin int64, values ...string) (records []concord.Record) {
+		for i, v := range values {
+			s := *states[id]
+			s.State, s.LastUpdated = v, s.LastUpdated.Add(time.Duration(begin+int64(i))*time.Second)
+			s.Position = concord.Position{Epoch: 5, Seq: begin + int64(i)}
+			records = append(records, concord.Record{State: &s})
+		}
+		return records
+	}
+	open := deadbands(t, "class=power: absolute=5")
+	b := open()
+	counts, err := b.db.WriteEvents(t.Context(), b.home, changes("sensor.load_0000_power_00000", 1, "100", "101", "106"), 100)
+	require.NoError(t, err)
+	require.Equal(t, 1, counts.Held, "no home lists it in its registry")
+	counts, err = b.db.WriteEvents(t.Context(), b.home, changes("number.pwm_1", 4, "1", "2"), 101)
+	require.NoError(t, err)
+	require.Zero(t, counts.Held)
+	b = open()
+	counts, err = b.db.WriteEvents(t.Context(), b.home, changes("sensor.load_0000_power_00000", 6, "107"), 102)
+	require.NoError(t, err)
+	require.Equal(t, 1, counts.Held, "what was stored is known after a restart")
+
+	_, err = b.conn.Exec(t.Context(), `
+		insert into entity (home_id, entity_id, key, device_class)
+		values ($1, 'sensor.load_0000_power_00000', 1, 'temperature'), ($1, 'number.pwm_1', 2, 'power')`, b.home)
+	require.NoError(t, err)
+	b = open()
+	counts, err = b.db.WriteEvents(t.Context(), b.home, append(changes("sensor.load_0000_power_00000", 7, "108"), changes("number.pwm_1", 8, "3")...), 103)
+	require.NoError(t, err)
+	require.Equal(t, concord.EventCounts{Applied: 2, Stored: 1, Held: 1}, counts)
+	require.Equal(t, 1, b.count(t, `select count(*) from history where state = '108'`), "the registry's counts")
+}
+
+func TestDeadbandOfADomain(t *testing.T) {
+	t.Parallel()
+	b := deadbands(t, "domain=number: percent=10")()
+	counts, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{
+		b.at("number.a", "100", 0, 1), b.at("number.a", "105", 1, 2), b.at("number.a", "111", 2, 3), b.at("sensor.number", "100", 3, 4), b.at("sensor.number", "101", 4, 5),
+	}, 100)
+	require.NoError(t, err)
+	require.Equal(t, concord.EventCounts{Applied: 2, Stored: 4, Held: 1}, counts)
+}
+
+func TestDeadbandComparesWithWhatIsStored(t *testing.T) {
+	t.Parallel()
+	history := func(t *testing.T, b *bundle) (all string) {
+		t.Helper()
+		require.NoError(t, b.conn.QueryRow(t.Context(), `select string_agg(state, ' ' order by last_updated) from history`).Scan(&all))
+		return all
+	}
+	heard := func(t *testing.T, b *bundle, seq uint64, records ...concord.Record) {
+		t.Helper()
+		_, err := b.db.WriteEvents(t.Context(), b.home, records, seq)
+		require.NoError(t, err)
+	}
+	on := func(r concord.Record, connection int64) concord.Record {
+		r.State.Position.Epoch = connection
+		return r
+	}
+	rule := "sensor.*_power: absolute=5"
+
+	t.Run("InTheStatesOfANewConnection", func(t *testing.T) {
+		t.Parallel()
+		b := deadbands(t, rule)()
+		heard(t, b, 100, b.at("sensor.a_power", "100", 0, 1))
+		require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+		_, err := b.db.WriteStates(t.Context(), b.home, []concord.Record{on(b.at("sensor.a_power", "900", 9, 1), 101)}, 102)
+		require.NoError(t, err)
+		heard(t, b, 103, on(b.at("sensor.a_power", "101", 20, 2), 101), on(b.at("sensor.a_power", "102", 21, 3), 101), on(b.at("sensor.a_power", "897", 22, 4), 101))
+		require.Equal(t, "100 900 101 897", history(t, b))
+	})
+
+	t.Run("FromTheHomesOwnHistory", func(t *testing.T) {
+		t.Parallel()
+		b := deadbands(t, rule)()
+		heard(t, b, 100, b.at("sensor.a_power", "100", 0, 1), b.at("sensor.a_power", "101", 9, 2))
+		answer := concord.BackfillResult{States: []*concord.State{b.at("sensor.a_power", "200", 5, 0).State}}
+		_, err := b.conn.Exec(t.Context(), `
+			insert into backfill (home_id, entity_id, entity_key, from_time, to_time, known)
+			select $1, entity_id, entity_key, now() - interval '1 day', now() + interval '1 day', true from history_entity`, b.home)
+		require.NoError(t, err)
+		due, err := b.db.FindBackfills(t.Context(), b.home, 1)
+		require.NoError(t, err)
+		answer.Backfill = due[0]
+		_, err = b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{answer})
+		require.NoError(t, err)
+		heard(t, b, 101, b.at("sensor.a_power", "103", 10, 3))
+		require.Equal(t, "100 200 103", history(t, b))
+	})
+
+	t.Run("OfThisEntityNotOfAnotherOfItsName", func(t *testing.T) {
+		t.Parallel()
+		b := deadbands(t, rule)()
+		gone := b.at("sensor.a_power", "", 2, 4)
+		gone.Removed = true
+		heard(t, b, 100, b.at("sensor.a_power", "100", 0, 1), b.at("sensor.a_power", "103", second, 2), b.at("sensor.b", "1", 20*second, 3), gone,
+			b.at("sensor.a_power", "101", 30*second, 5), b.at("sensor.a_power", "102", 31*second, 6))
+		require.Equal(t, "100 103 1 101", history(t, b), "the last value of the removed one arrives")
+		require.Zero(t, b.count(t, `select clock_epoch from spool_position`), "late, which tells nothing of the clock")
+	})
+
+	t.Run("OfWhatWentAwayUnheard", func(t *testing.T) {
+		t.Parallel()
+		open := deadbands(t, rule)
+		b := open()
+		heard(t, b, 100, b.at("sensor.a_power", "100", 0, 1), b.at("sensor.a_power", "103", 1, 2))
+		b = open()
+		_, err := b.db.SyncStage(t.Context(), concord.StageEntities, &concord.Snapshot{
+			HomeID: b.home, Position: concord.Position{Epoch: 101, Seq: 5}, Endpoint: "background_sync", Registry: &concord.RegistryParts{},
+		})
+		require.NoError(t, err)
+		require.Equal(t, "100 103", history(t, b))
+		n, err := b.db.StoreHeld(t.Context(), b.home, time.Now().Add(time.Hour))
+		require.NoError(t, err)
+		require.Zero(t, n)
+	})
 }

@@ -70,7 +70,7 @@ func (p *pastHome) keyOf(entityID string) int64 {
 // attributesID returns the number of a set of attributes: 63 bits of a hash of
 // its canonical text, so that it needs no look-up.
 func (p *pastHome) attributesID(raw []byte) (id int64, hash uint64) {
-	h := maphash.Bytes(p.seed, raw)
+	h := p.hash(raw)
 	n, ok := p.known[h]
 	if !ok {
 		if len(p.known) >= maxKnownAttributes {
@@ -81,6 +81,8 @@ func (p *pastHome) attributesID(raw []byte) (id int64, hash uint64) {
 	}
 	return n.id, h
 }
+
+func (p *pastHome) hash(raw []byte) uint64 { return maphash.Bytes(p.seed, raw) }
 
 func hashAttributes(raw []byte) int64 {
 	sum := sha256.Sum256(canonical(raw))
@@ -245,7 +247,7 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 	if err != nil {
 		return err
 	}
-	filter, err := db.loadDeadband(ctx, home)
+	filter, err := db.loadDeadband(ctx, home, p.hash)
 	if err != nil {
 		return err
 	}

@@ -126,10 +126,11 @@ func (m *missedWrite) write(ctx context.Context, tx pgx.Tx, records []concord.Re
 	for i := range rows.clocks {
 		rows.clocks[i] = at.epoch
 	}
-	if _, remember, err = m.past.insertHistory(ctx, tx, m.home, rows, sourceSnapshot); err != nil {
+	_, stored, err := m.past.insertHistory(ctx, tx, m.home, rows, sourceSnapshot)
+	if err != nil {
 		return nil, err
 	}
-	return remember, at.ask(ctx, tx, m.home, rows, missed)
+	return func() { stored(); m.past.note(rows, true) }, at.ask(ctx, tx, m.home, rows, missed)
 }
 
 // findMissed compares states with the rows of the entities.
@@ -254,16 +255,33 @@ type goneEntity struct {
 }
 
 // writeGone notes that entities went away unheard: what they did since Concord
-// stopped listening is asked, though most homes forget them.
-func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntity) error {
+// stopped listening is asked, though most homes forget them. What a deadband held
+// back of them is stored.
+func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntity) (remember func(), err error) {
+	if len(gone) == 0 {
+		return func() {}, nil
+	}
 	at, err := awayOf(ctx, tx, m.home)
-	if err != nil || at.from == nil || len(gone) == 0 {
-		return err
+	if err != nil {
+		return nil, err
+	}
+	held, forget := m.past.heldOf(gone)
+	rows, _ := m.past.historyOf(held)
+	for i := range rows.clocks {
+		rows.clocks[i] = at.epoch
+	}
+	_, stored, err := m.past.insertHistory(ctx, tx, m.home, rows, sourceLive)
+	if err != nil {
+		return nil, err
+	}
+	remember = func() { stored(); forget() }
+	if at.from == nil {
+		return remember, nil
 	}
 	var all []question
 	for _, g := range gone {
 		from := later(g.Updated.Add(historyEnds), at.from.Add(-askMargin))
 		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: later(from, at.until()), known: true})
 	}
-	return noteQuestions(ctx, tx, m.home, all)
+	return remember, noteQuestions(ctx, tx, m.home, all)
 }

@@ -103,12 +103,16 @@ func (db *DB) FindQuarantined(ctx context.Context, home int64, max int, ids ...i
 var ErrStillBad = errors.New("the record can still not be written")
 
 // Replay writes a record from quarantine and takes it out, in one transaction:
-// its history, and its row unless that is newer by now. The error is
-// [ErrStillBad] with the reason when it cannot be written.
+// its history, unless that is known by now, in the present epoch of the home's
+// clock, and its row unless that is newer. The error is [ErrStillBad] with the
+// reason when it cannot be written.
 func (db *DB) Replay(ctx context.Context, q Quarantined) error {
 	record, err := parseRecord(q)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStillBad, err)
+	}
+	if id := record.State.EntityID; id != q.EntityID {
+		return fmt.Errorf("%w: its entity id is %.300q, which no entity can have; %q only stands for it", ErrStillBad, id, q.EntityID)
 	}
 	if why := whyBad(record); why != "" {
 		return fmt.Errorf("%w: %s", ErrStillBad, why)
@@ -119,15 +123,16 @@ func (db *DB) Replay(ctx context.Context, q Quarantined) error {
 	}
 	records := []concord.Record{record}
 	rows, _ := past.historyOf(records)
+	db.ensurePartitions(ctx, rows.updated)
 	remember := func() {}
-	err = db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := applyRecords(ctx, tx, q.HomeID, records); err != nil {
+	err = db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) (err error) {
+		if _, err = applyRecords(ctx, tx, q.HomeID, records); err != nil {
 			return err
 		}
-		if _, remember, err = past.insertHistory(ctx, tx, q.HomeID, rows, sourceLive); err != nil {
+		if _, remember, err = past.mergeHistory(ctx, tx, q.HomeID, rows, sourceLive); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `delete from quarantine where quarantine_id = $1`, q.ID)
+		_, err = tx.Exec(ctx, `delete from quarantine where quarantine_id = $1`, q.ID)
 		return err
 	})
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && refusesData(err) {
@@ -144,11 +149,20 @@ func parseRecord(q Quarantined) (concord.Record, error) {
 	s := &concord.State{EntityID: q.EntityID}
 	var attributes, changed, updated string
 	r := concord.Record{State: s}
-	_, err := fmt.Fscanf(strings.NewReader(string(q.Record)),
+	text := strings.NewReader(string(q.Record))
+	_, err := fmt.Fscanf(text,
 		"state=%q attributes=%q last_changed=%s last_updated=%s context=%q epoch=%d seq=%d removed=%t",
 		&s.State, &attributes, &changed, &updated, &s.Context.ID, &s.Position.Epoch, &s.Position.Seq, &r.Removed)
 	if err != nil {
 		return r, fmt.Errorf("not a record of a state: %w", err)
+	}
+	if text.Len() > 0 {
+		_, err = fmt.Fscanf(text, " entity=%q parent=%q user=%q", &s.EntityID, &s.Context.ParentID, &s.Context.UserID)
+	} else if strings.HasPrefix(q.Reason, "entity id") { // before there was more
+		err = errors.New("an earlier Concord kept it without the entity id that it came with")
+	}
+	if err != nil {
+		return r, err
 	}
 	s.Attributes = json.RawMessage(attributes)
 	if s.LastChanged, err = time.Parse(time.RFC3339Nano, changed); err != nil {

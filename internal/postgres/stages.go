@@ -131,7 +131,8 @@ func (r *stageRun) states(ctx context.Context) error {
 		ids[i] = s.State.EntityID
 	}
 	ids = slices.DeleteFunc(ids, badText)
-	return r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error {
+	remember := func() {}
+	err := r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) error {
 		rows, err := tx.Query(ctx, `
 			delete from entity_state
 			where home_id = $1 and entity_id <> all($2::text[]) and (epoch, seq) < ($3, $4)
@@ -145,11 +146,15 @@ func (r *stageRun) states(ctx context.Context) error {
 			return err
 		}
 		c.Deleted = len(gone)
-		if err := r.past.writeGone(ctx, tx, gone); err != nil {
+		if remember, err = r.past.writeGone(ctx, tx, gone); err != nil {
 			return err
 		}
 		return dueBackfills(ctx, tx, r.snapshot.HomeID)
 	})
+	if err == nil {
+		remember()
+	}
+	return err
 }
 
 // statesBatch commits a batch, and its halves when conflicts outlive the first
