@@ -33,6 +33,10 @@ type Store interface {
 	SyncStage(ctx context.Context, stage Stage, s *Snapshot) (StageCounts, error)
 	// FinishSync moves the position to seq and remembers the time of the sync.
 	FinishSync(ctx context.Context, home int64, seq uint64) error
+	// LoseMessage keeps a spooled message that cannot be read in quarantine, moves
+	// the position past it, and has what it may have held asked of the home when the
+	// next connection begins.
+	LoseMessage(ctx context.Context, home int64, message BadRecord, seq uint64) error
 	// Quarantine keeps a record that cannot be written, with the reason. The same
 	// record again is counted.
 	Quarantine(ctx context.Context, home int64, bad BadRecord) error

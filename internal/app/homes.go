@@ -56,6 +56,7 @@ func (a *App) newRunner(home concord.Home, token string) *homeRunner {
 		},
 		writer: ingest.New(ingest.Options{
 			Home: home.ID, Store: a.db, Spool: a.bus, Syncs: a.syncs, Logger: a.log, Metrics: ingestMetrics, Tracer: a.traces.tracer,
+			OnLost: func(id int64) { _ = a.Reconnect(context.Background(), id) }, // it is there
 			OnSync: func(id int64, at time.Time) {
 				a.live.UpdateStatus(id, func(s *concord.HomeStatus) { s.LastSync = at })
 			},

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -13,9 +14,10 @@ import (
 	"github.com/concord-home/concord/internal/trial"
 )
 
-// What was in a stream that somebody deletes is asked of the home again.
-func TestADeletedStream(t *testing.T) {
-	t.Parallel()
+// besideASpool runs a Concord with a NATS server of its own, and returns a
+// connection to that.
+func besideASpool(t *testing.T) (*trial.Trial, *nats.Conn) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("runs a whole Concord, PostgreSQL included")
 	}
@@ -29,6 +31,24 @@ func TestADeletedStream(t *testing.T) {
 	conn, err := nats.Connect(s.ClientURL())
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
+	return c, conn
+}
+
+// What a message held that cannot be read is asked of the home, on a new connection.
+func TestAMessageThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	c, conn := besideASpool(t)
+	require.NoError(t, c.AwaitEqual(t.Context()))
+	require.NoError(t, conn.Publish(fmt.Sprintf("concord.home.%d", c.HomeID), []byte("\xffgarbage")))
+	require.Eventually(t, func() bool {
+		return query[bool](t, c, `select away_lost and exists (select from quarantine) from spool_position`)
+	}, 30*time.Second, 20*time.Millisecond)
+}
+
+// What was in a stream that somebody deletes is asked of the home again.
+func TestADeletedStream(t *testing.T) {
+	t.Parallel()
+	c, conn := besideASpool(t)
 	js, err := conn.JetStream()
 	require.NoError(t, err)
 	require.NoError(t, js.DeleteStream("CONCORD"))

@@ -45,6 +45,9 @@ type Options struct {
 	Logger  *slog.Logger
 	Metrics *Metrics // nil counts nothing
 	Tracer  *spans.Tracer
+	// OnLost is told that a spooled message could not be read. What it held is asked
+	// of the home when it is connected to anew; may be nil.
+	OnLost func(home int64)
 	// OnSync is told of each finished reconciliation; may be nil.
 	OnSync func(home int64, at time.Time)
 }
@@ -118,6 +121,7 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 	var events []concord.Record
 	var traces []string
 	var seq uint64
+	lost := false
 	flush := func() error {
 		if seq == 0 {
 			return nil
@@ -138,14 +142,19 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 			continue
 		}
 		if b.Err != nil {
-			if err := w.quarantineMessage(ctx, b); err != nil {
+			lost = true
+			if err := errors.Join(flush(), w.loseMessage(ctx, b)); err != nil {
 				return err
 			}
+			continue
 		}
 		events, seq = append(events, b.Records...), b.Seq
 		if b.Trace != "" {
 			traces = append(traces, b.Trace)
 		}
+	}
+	if lost && w.OnLost != nil {
+		w.OnLost(w.Home)
 	}
 	return flush()
 }
@@ -199,10 +208,10 @@ func (w *Writer) writeEvents(ctx context.Context, events []concord.Record, seq u
 	return nil
 }
 
-func (w *Writer) quarantineMessage(ctx context.Context, b *concord.Spooled) error {
-	w.log.Error("a spooled message cannot be read and is put in quarantine", "sequence", b.Seq, "error", b.Err)
-	return w.retry(ctx, "quarantine a message", func() error {
-		return w.Store.Quarantine(ctx, w.Home, concord.BadRecord{Reason: b.Err.Error(), Record: b.Raw[:min(len(b.Raw), maxRaw)]})
+func (w *Writer) loseMessage(ctx context.Context, b *concord.Spooled) error {
+	w.log.Error("a spooled message cannot be read and is put in quarantine: what it held is asked of the home again", "sequence", b.Seq, "error", b.Err)
+	return w.commit(ctx, "quarantine a message", b.Seq, func() error {
+		return w.Store.LoseMessage(ctx, w.Home, concord.BadRecord{Reason: b.Err.Error(), Record: b.Raw[:min(len(b.Raw), maxRaw)]}, b.Seq)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,10 +31,11 @@ type store struct {
 	seq    uint64
 }
 
-func (s *store) Quarantine(_ context.Context, _ int64, bad concord.BadRecord) error {
+func (s *store) LoseMessage(_ context.Context, _ int64, bad concord.BadRecord, seq uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bad = append(s.bad, bad)
+	s.bad, s.seq = append(s.bad, bad), seq
+	s.events = append(s.events, concord.Record{State: &concord.State{EntityID: "(lost)"}})
 	return nil
 }
 
@@ -82,6 +84,7 @@ type bundle struct {
 	store *store
 	spool *bus.Bus
 	syncs *ingest.Syncs
+	lost  atomic.Int32
 }
 
 func setup(t *testing.T) *bundle {
@@ -96,7 +99,7 @@ func (b *bundle) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	w := ingest.New(ingest.Options{Home: 1, Store: b.store, Spool: b.spool, Syncs: b.syncs})
+	w := ingest.New(ingest.Options{Home: 1, Store: b.store, Spool: b.spool, Syncs: b.syncs, OnLost: func(int64) { b.lost.Add(1) }})
 	go func() { defer close(done); w.Run(ctx) }()
 	return func() { cancel(); <-done }
 }
@@ -210,11 +213,12 @@ func TestWriter(t *testing.T) {
 		conn, err := nats.Connect(nc.ClientURL())
 		require.NoError(t, err)
 		t.Cleanup(conn.Close)
+		b := &bundle{store: &store{}, spool: spool, syncs: ingest.NewSyncs()}
+		b.publish(t, events("a.before"))
 		garbage := bytes.Repeat([]byte("\xffgarbage"), 20_000)
 		_, err = conn.Request("concord.home.1", garbage, 10*time.Second)
 		require.NoError(t, err)
-
-		b := &bundle{store: &store{}, spool: spool, syncs: ingest.NewSyncs()}
+		b.publish(t, events("a.behind"))
 		stop := b.run(t)
 		seq := b.snapshot(t)
 		_, err = b.syncs.Wait(t.Context(), 1, seq)
@@ -223,5 +227,7 @@ func TestWriter(t *testing.T) {
 		require.Len(t, b.store.bad, 1)
 		require.Equal(t, garbage[:64<<10], b.store.bad[0].Record)
 		require.Contains(t, b.store.bad[0].Reason, "message format 255")
+		require.Equal(t, []string{"a.before", "(lost)", "a.behind"}, b.ids(), "what is written says what is to be asked")
+		require.EqualValues(t, 1, b.lost.Load(), "the home is connected to anew")
 	})
 }

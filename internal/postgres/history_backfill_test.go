@@ -153,3 +153,34 @@ func TestBackfillOfWhatWentAwayUnheard(t *testing.T) {
 	require.Equal(t, "sensor.old", due[0].EntityID)
 	require.Equal(t, fresh.State.LastUpdated.Add(-time.Minute), due[0].From.UTC(), "until then it was heard")
 }
+
+func TestBackfillOfALostMessage(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	heard := []concord.Record{b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "1", 0, 2), b.at("sensor.b", "1", 0, 3)}
+	_, err := b.db.WriteEvents(t.Context(), b.home, heard, 100)
+	require.NoError(t, err)
+	require.NoError(t, b.db.LoseMessage(t.Context(), b.home, concord.BadRecord{Reason: "message format 255", Record: []byte{255}}, 101))
+	_, err = b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("sensor.a", "3", 600*second, 5)}, 102)
+	require.NoError(t, err)
+	ask := func(connection uint64) (asked []string) {
+		t.Helper()
+		require.NoError(t, b.db.OpenConnection(t.Context(), b.home, connection))
+		states := []concord.Record{b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "3", 600*second, 1), b.at("sensor.b", "2", 300*second, 1)}
+		for _, s := range states {
+			s.State.Position.Epoch = int64(connection) //nolint:gosec // small
+		}
+		_, err := b.db.WriteStates(t.Context(), b.home, states, connection+1)
+		require.NoError(t, err)
+		rows, err := b.conn.Query(t.Context(), `
+			with b as (delete from backfill returning *)
+			select entity_id || ' ' || extract(epoch from last_time - from_time) from b where last_time = to_time - interval '1 us' order by entity_id`)
+		require.NoError(t, err)
+		asked, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return asked
+	}
+	require.Equal(t, []string{"sensor.a 660.000000", "sensor.b 360.000000"}, ask(103), "also of what was heard again since")
+	require.Empty(t, ask(105))
+	require.Equal(t, 1, b.quarantined(t))
+}

@@ -87,7 +87,28 @@ func (db *DB) OpenConnection(ctx context.Context, home int64, seq uint64) error 
 			insert into spool_position as p (home_id, seq)
 			values ($1, $2)
 			on conflict (home_id) do update
-			set seq = excluded.seq, updated_at = now(), away_from = p.clock_time, away_since = case when p.seq > 0 then p.updated_at end
+			set seq = excluded.seq, updated_at = now(), away_since = case when p.seq > 0 then p.updated_at end,
+			    away_from = coalesce(p.lost_from, p.clock_time), away_lost = p.lost_from is not null, lost_from = null
+			where p.seq < excluded.seq`, home, int64(seq)) //nolint:gosec // JetStream counts from the clock in µs
+		return err
+	})
+}
+
+// LoseMessage implements [concord.Store].
+func (db *DB) LoseMessage(ctx context.Context, home int64, message concord.BadRecord, seq uint64) error {
+	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
+		if err := db.leads(ctx, tx, home); err != nil {
+			return err
+		}
+		if err := quarantine(ctx, tx, home, message); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			insert into spool_position as p (home_id, seq)
+			values ($1, $2)
+			on conflict (home_id) do update
+			set seq = excluded.seq, updated_at = now(),
+			    lost_from = coalesce(p.lost_from, p.clock_time, (select max(last_updated) from entity_state where home_id = $1))
 			where p.seq < excluded.seq`, home, int64(seq)) //nolint:gosec // JetStream counts from the clock in µs
 		return err
 	})
@@ -99,6 +120,7 @@ type missedWrite struct {
 	db   *DB
 	home int64
 	past *pastHome
+	open bool // the states are those that a connection begins with
 }
 
 type missedState struct {
@@ -110,6 +132,11 @@ type missedState struct {
 // write stores the states that the database has not seen. The rows of
 // entity_state are written afterwards, by the caller.
 func (m *missedWrite) write(ctx context.Context, tx pgx.Tx, records []concord.Record) (remember func(), err error) {
+	if m.open {
+		if err := m.askLost(ctx, tx, records); err != nil {
+			return nil, err
+		}
+	}
 	missed, err := findMissed(ctx, tx, m.home, records)
 	if err != nil || len(missed) == 0 {
 		return func() {}, err
@@ -131,6 +158,38 @@ func (m *missedWrite) write(ctx context.Context, tx pgx.Tx, records []concord.Re
 		return nil, err
 	}
 	return func() { stored(); m.past.note(rows, true) }, at.ask(ctx, tx, m.home, rows, missed)
+}
+
+// askLost notes what is to be asked after a message was lost: of entities that are
+// as they were heard last, what they did between the loss and that. Of the others
+// it is asked in any case.
+func (m *missedWrite) askLost(ctx context.Context, tx pgx.Tx, records []concord.Record) error {
+	var c columns
+	for _, r := range records {
+		c.append(r.State)
+	}
+	rows, err := tx.Query(ctx, `
+		select o.entity_id, o.last_updated, p.away_from
+		from spool_position p
+		join entity_state o on o.home_id = p.home_id and o.last_updated > p.away_from
+		join unnest($2::text[], $3::timestamptz[]) as g (entity_id, last_updated) on g.entity_id = o.entity_id and g.last_updated = o.last_updated
+		where p.home_id = $1 and p.away_lost
+		order by o.entity_id`, m.home, c.ids, c.updated)
+	if err != nil {
+		return err
+	}
+	var all []question
+	var id string
+	var last, from time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &last, &from}, func() error {
+		at := last
+		all = append(all, question{id: id, key: m.past.keyOf(id), from: from.Add(-askMargin), to: at.Add(historyEnds), known: true, last: &at})
+		return nil
+	})
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	return noteQuestions(ctx, tx, m.home, all)
 }
 
 // findMissed compares states with the rows of the entities.
