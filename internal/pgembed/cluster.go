@@ -175,6 +175,9 @@ func (c cluster) create(ctx context.Context, bin, password string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, strings.TrimSpace(string(out)))
 	}
+	if err := c.account.logAhead(filepath.Join(fresh, "pg_wal")); err != nil {
+		return fmt.Errorf("make room for the log of transactions: %w", err)
+	}
 	return os.Rename(fresh, c.data)
 }
 

@@ -47,6 +47,26 @@ func exec(t *testing.T, url, sql string) {
 	require.NoError(t, err)
 }
 
+func query(t *testing.T, url, sql string, result any) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	require.NoError(t, conn.QueryRow(t.Context(), sql).Scan(result))
+}
+
+// awaitAnother waits until s runs in a process that is not old.
+func awaitAnother(t *testing.T, s *pgembed.Server, old int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		conn, err := pgx.Connect(t.Context(), s.URL())
+		if err != nil {
+			return false
+		}
+		return conn.Close(t.Context()) == nil && s.PID() != old
+	}, 30*time.Second, 20*time.Millisecond)
+}
+
 func TestServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts PostgreSQL")
@@ -101,18 +121,38 @@ func TestServer(t *testing.T) {
 		exec(t, s.URL(), `insert into kept values (1)`)
 	})
 
+	t.Run("WritesItsLogToFilesThatAreThere", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, dataDir(t))
+		dir := filepath.Join(filepath.Dir(s.LogDir()), "pg_wal")
+		made := make(map[string]os.FileInfo)
+		for _, name := range []string{"000000010000000000000002", "000000010000000000000003", "000000010000000000000004"} {
+			var err error
+			made[name], err = os.Stat(filepath.Join(dir, name))
+			require.NoError(t, err)
+		}
+		exec(t, s.URL(), `create table kept as select repeat(n::text, 100) from generate_series(1, 100000) n`)
+		var name string
+		query(t, s.URL(), `select pg_walfile_name(pg_current_wal_lsn())`, &name)
+		require.Contains(t, made, name, "the log went on into another file")
+		now, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.True(t, os.SameFile(made[name], now), "PostgreSQL made %s anew", name)
+
+		old := s.PID()
+		require.NoError(t, syscall.Kill(old, syscall.SIGKILL))
+		awaitAnother(t, s, old)
+		var n int
+		query(t, s.URL(), `select count(*) from kept`, &n)
+		require.Equal(t, 100_000, n, "what was committed in that file is recovered")
+	})
+
 	t.Run("ComesBackAfterSIGKILL", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, dataDir(t))
 		old := s.PID()
 		require.NoError(t, syscall.Kill(old, syscall.SIGKILL))
-		require.Eventually(t, func() bool {
-			conn, err := pgx.Connect(t.Context(), s.URL())
-			if err != nil {
-				return false
-			}
-			return conn.Close(t.Context()) == nil && s.PID() != old
-		}, 30*time.Second, 20*time.Millisecond)
+		awaitAnother(t, s, old)
 	})
 
 	t.Run("DownloadsTheVersionThatIsNotThere", func(t *testing.T) {
