@@ -27,12 +27,19 @@ type house struct {
 	home     int64
 	db       *postgres.DB
 	conn     *pgx.Conn
+	loading  time.Duration
 	looked   int // entities whose charts were read already
 }
 
-func setUp(ctx context.Context, entities int) (*house, error) {
+// setUp starts a database, in a directory that is kept when one is named.
+func setUp(ctx context.Context, entities int, dir string) (*house, error) {
 	// Loading without a log saves most of its time; reading is the same.
-	ground, err := line.Open(ctx, "history", map[string]string{"wal_level": "minimal", "max_wal_senders": "0"})
+	settings := map[string]string{"wal_level": "minimal", "max_wal_senders": "0"}
+	open := func() (*line.Ground, error) { return line.Open(ctx, "history", settings) }
+	if dir != "" {
+		open = func() (*line.Ground, error) { return line.OpenAt(ctx, dir, settings) }
+	}
+	ground, err := open()
 	if err != nil {
 		return nil, err
 	}
@@ -59,86 +66,6 @@ func (h *house) open(ctx context.Context) (err error) {
 	}
 	h.OnClose(func() { h.conn.Close(context.WithoutCancel(ctx)) })
 	return nil
-}
-
-// load fills the tables in the order of time, as a running Concord does. Only
-// the index of the year is built afterwards, which is faster and the same.
-func (h *house) load(ctx context.Context, r *report) error {
-	for back := 9; back >= 0; back -= 3 { // makes the partitions of that day and the three after it
-		if err := h.db.Upkeep(ctx, h.now.Add(-time.Duration(back)*day)); err != nil {
-			return err
-		}
-	}
-	if err := h.exec(ctx, nil, `
-		set maintenance_work_mem = '4GB';
-		set session_replication_role = replica`); err != nil {
-		return err
-	}
-	if err := h.exec(ctx, nil, `begin; truncate history, statistics_5m, statistics_1h`); err != nil {
-		return err
-	}
-	if err := h.exec(ctx, nil, fmt.Sprintf(`
-		insert into history_entity (home_id, entity_key, entity_id) select %d, n, 'sensor.e' || n from generate_series(1, %d) n;
-		insert into attributes (home_id, attributes_id, attributes, seen_on)
-		select %[1]d, n, jsonb_build_object('unit_of_measurement', '°C', 'friendly_name', 'Sensor ' || n), current_date from generate_series(1, %[2]d) n;
-		insert into rollup (home_id, done) values (%[1]d, '%[3]s')`, h.home, h.entities, h.now.Format(time.RFC3339))); err != nil {
-		return err
-	}
-	from := h.now.Truncate(day).Add(-9 * day)
-	if err := h.exec(ctx, &r.Raw, `
-		insert into history (home_id, entity_key, last_updated, last_changed, value, attributes_id, state, context_id)
-		select $1, n, t + n * interval '50 ms', t + n * interval '50 ms', v, n, v::text, '01J00000000000000000000000'
-		from generate_series($2::timestamptz, $3::timestamptz - interval '5 min', '5 min') t,
-		     generate_series(1, $4::int) n, lateral (select mod(n * 7 + extract(epoch from t)::bigint / 300 * 13, 40) + 0.5 as v) x`,
-		h.home, from, h.now, h.entities); err != nil {
-		return err
-	}
-	const sums = `
-		select $1, n, t, 12, v - 1, v, v + 1, v, v::text
-		from generate_series($2::timestamptz, $3::timestamptz - interval '%s', '%s') t,
-		     generate_series(1, $4::int) n, lateral (select mod(n * 7 + extract(epoch from t)::bigint / 300 * 13, 40) + 0.5 as v) x`
-	const columns = `(home_id, entity_key, bucket, count, min, mean, max, last, last_state)`
-	if err := h.exec(ctx, &r.Five, `insert into statistics_5m `+columns+fmt.Sprintf(sums, "5 min", "5 min"), h.home, from, h.now, h.entities); err != nil {
-		return err
-	}
-	return h.year(ctx, r, `insert into statistics_1h `+columns+fmt.Sprintf(sums, "1 hour", "1 hour"))
-}
-
-// year loads the hourly statistics, whose index it takes away meanwhile.
-func (h *house) year(ctx context.Context, r *report, insert string) error {
-	var index, definition string
-	if err := h.conn.QueryRow(ctx, `
-		select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'statistics_1h'::regclass and contype = 'p'`).
-		Scan(&index, &definition); err != nil {
-		return err
-	}
-	if err := h.exec(ctx, nil, `alter table statistics_1h drop constraint `+index); err != nil {
-		return err
-	}
-	if err := h.exec(ctx, &r.Hourly, insert, h.home, h.now.AddDate(-1, 0, 0), h.now, h.entities); err != nil {
-		return err
-	}
-	if err := h.exec(ctx, nil, `alter table statistics_1h add constraint `+index+` `+definition); err != nil {
-		return err
-	}
-	if err := h.exec(ctx, nil, `commit`); err != nil {
-		return err
-	}
-	// What autovacuum does in the course of a year.
-	for _, table := range []string{"statistics_1h", "statistics_5m", "history", "history_entity"} {
-		if err := h.exec(ctx, nil, `vacuum analyze `+table); err != nil {
-			return err
-		}
-	}
-	return h.exec(ctx, nil, `checkpoint`)
-}
-
-func (h *house) exec(ctx context.Context, rows *int64, sql string, args ...any) error {
-	tag, err := h.conn.Exec(ctx, sql, args...)
-	if err == nil && rows != nil {
-		*rows = tag.RowsAffected()
-	}
-	return err
 }
 
 // charts reads charts of entities that were not looked at before, and again.
@@ -169,7 +96,10 @@ func (h *house) charts(ctx context.Context, name string, span time.Duration) (ch
 // retain drops the oldest day while another writes changes as fast as it can.
 func (h *house) retain(ctx context.Context) (retention, error) {
 	var r retention
-	oldest := h.now.Truncate(day).Add(-9 * day)
+	var oldest time.Time
+	if err := h.conn.QueryRow(ctx, `select date_trunc('day', min(last_updated)) from history`).Scan(&oldest); err != nil {
+		return r, err
+	}
 	if err := h.conn.QueryRow(ctx, `select count(*) from history where last_updated < $1`, oldest.Add(day)).Scan(&r.Rows); err != nil {
 		return r, err
 	}

@@ -25,19 +25,32 @@ type Ground struct {
 // Open starts the PostgreSQL of the benchmark with that name; settings are
 // added to the server's.
 func Open(ctx context.Context, name string, settings map[string]string) (*Ground, error) {
-	g := &Ground{}
-	if err := g.open(ctx, name, settings); err != nil {
+	dir, err := os.MkdirTemp("", "concord-bench-"+name+"-")
+	if err != nil {
+		return nil, err
+	}
+	g := &Ground{Dir: dir}
+	g.OnClose(func() { os.RemoveAll(dir) })
+	return g.opened(ctx, settings)
+}
+
+// OpenAt does it in a directory that is kept, with what it already holds.
+func OpenAt(ctx context.Context, dir string, settings map[string]string) (*Ground, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, err
+	}
+	return (&Ground{Dir: dir}).opened(ctx, settings)
+}
+
+func (g *Ground) opened(ctx context.Context, settings map[string]string) (*Ground, error) {
+	if err := g.open(ctx, settings); err != nil {
 		g.Close()
 		return nil, err
 	}
 	return g, nil
 }
 
-func (g *Ground) open(ctx context.Context, name string, settings map[string]string) (err error) {
-	if g.Dir, err = os.MkdirTemp("", "concord-bench-"+name+"-"); err != nil {
-		return err
-	}
-	g.OnClose(func() { os.RemoveAll(g.Dir) })
+func (g *Ground) open(ctx context.Context, settings map[string]string) (err error) {
 	if err := os.Chmod(g.Dir, 0o711); err != nil { // PostgreSQL runs as another user
 		return err
 	}
