@@ -68,7 +68,8 @@ type sustained struct {
 	PerSecond float64 `json:"per_second"`
 	LagLow    int64   `json:"lag_low"`
 	LagHigh   int64   `json:"lag_high"`
-	Missing   int64   `json:"missing"`
+	Sent      int64   `json:"changes_sent"`
+	Missing   int64   `json:"missing"` // in history, of those
 	// Processor time of a change: of this process, the simulated home included,
 	// and of PostgreSQL.
 	OwnMicros      float64 `json:"cpu_us_own"`
@@ -78,12 +79,16 @@ type sustained struct {
 // sustain keeps a bounded number of changes on their way for that long.
 func (s *system) sustain(ctx context.Context, length time.Duration) (sustained, error) {
 	r := sustained{LagLow: 1 << 60}
-	lag := s.Lag()
+	before, err := s.countHistory(ctx)
+	if err != nil {
+		return r, err
+	}
+	sent, lag := s.Home.Emitted(), s.Lag()
 	warm := time.Now().Add(length / 5)
 	var counted time.Time
 	var first int64
 	var used cpu
-	err := s.Push(length, lag, func(now time.Time) error {
+	err = s.Push(length, lag, func(now time.Time) error {
 		if now.After(warm) {
 			if counted.IsZero() {
 				counted, first, used = time.Now(), s.Store.Written(), s.cpu()
@@ -98,8 +103,12 @@ func (s *system) sustain(ctx context.Context, length time.Duration) (sustained, 
 	n, now := float64(s.Store.Written()-first), s.cpu()
 	r.PerSecond = n / time.Since(counted).Seconds()
 	r.OwnMicros, r.DatabaseMicros = 1e6*(now.own-used.own).Seconds()/n, 1e6*(now.database-used.database).Seconds()/n
-	err = line.Drain(ctx, lag)
-	r.Missing = lag()
+	if err := line.Drain(ctx, lag); err != nil {
+		return r, err
+	}
+	stored, err := s.countHistory(ctx)
+	r.Sent = s.Home.Emitted() - sent
+	r.Missing = r.Sent - (stored - before)
 	return r, err
 }
 
@@ -109,6 +118,7 @@ type latency struct {
 	P50     float64 `json:"p50_ms"`
 	P99     float64 `json:"p99_ms"`
 	Longest float64 `json:"longest_ms"`
+	Which   int     `json:"longest_change"` // the place of the longest, from 1
 	// Checkpoint tells that PostgreSQL ended one meanwhile: it flushes what was
 	// written before, and commits wait for the same disk.
 	Checkpoint bool `json:"checkpoint"`
@@ -142,9 +152,10 @@ func (s *system) latency(ctx context.Context, rate float64, length time.Duration
 	defer s.mu.Unlock()
 	waits := s.waits
 	s.waits = nil
+	which := 1 + slices.Index(waits, slices.Max(waits))
 	slices.Sort(waits)
 	return latency{
-		Rate: rate, Changes: len(waits), P50: waits[len(waits)/2], P99: waits[len(waits)*99/100], Longest: waits[len(waits)-1],
+		Rate: rate, Changes: len(waits), P50: waits[len(waits)/2], P99: waits[len(waits)*99/100], Longest: waits[len(waits)-1], Which: which,
 		Checkpoint: now != last,
 	}, nil
 }
