@@ -104,7 +104,7 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	}
 	fresh, heard := w.heard.fresh(records)
 	w.until = heard.Position
-	good, bad := sift(fresh)
+	good, bad := w.past.separate(fresh)
 	w.records, w.bad = good, bad
 	rows, index := w.past.historyOf(good)
 	kept, held, remember := w.past.sift(good, rows, index)
@@ -302,11 +302,15 @@ func (w *eventsWrite) applyOneByOne(ctx context.Context, tx pgx.Tx, from, to int
 	}, nil
 }
 
-// sift separates the records that can never be written.
-func sift(records []concord.Record) (good []concord.Record, bad []concord.BadRecord) {
+// separate takes out the records that can never be written. Attributes that are
+// in the database already need no look: they cost more than all else of a record.
+func (p *pastHome) separate(records []concord.Record) (good []concord.Record, bad []concord.BadRecord) {
 	good = records
 	for i, r := range records {
-		reason := whyBad(r)
+		reason := whyBadText(r)
+		if reason == "" && !r.Removed && !p.stores(r.State.Attributes) {
+			reason = whyBadJSON(r.State.Attributes)
+		}
 		if reason == "" {
 			if len(bad) > 0 {
 				good = append(good, r)

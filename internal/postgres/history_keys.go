@@ -84,6 +84,14 @@ func (p *pastHome) attributesID(raw []byte) (id int64, hash uint64) {
 
 func (p *pastHome) hash(raw []byte) uint64 { return maphash.Bytes(p.seed, raw) }
 
+// stores tells attributes that were committed before.
+func (p *pastHome) stores(raw []byte) bool {
+	h := p.hash(raw)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[h].day != 0
+}
+
 func hashAttributes(raw []byte) int64 {
 	sum := sha256.Sum256(canonical(raw))
 	return int64(binary.BigEndian.Uint64(sum[:8]) >> 1) //nolint:gosec // 63 bits

@@ -22,7 +22,7 @@ const (
 
 // WriteStates implements [concord.Store].
 func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Record, seq uint64) (concord.EventCounts, error) {
-	good, bad := sift(records)
+	good, bad := db.past(home).separate(records)
 	w := &eventsWrite{db: db, home: home, seq: seq, bad: bad, records: good, past: db.past(home), states: true}
 	if err := w.past.load(ctx, db, home); err != nil {
 		return concord.EventCounts{}, classify(err)

@@ -114,7 +114,7 @@ func orEmpty(s []string) []string {
 // states makes entity_state equal to the snapshot, except where a row already
 // holds something newer than the snapshot.
 func (r *stageRun) states(ctx context.Context) error {
-	good, bad := sift(r.snapshot.States)
+	good, bad := r.db.past(r.snapshot.HomeID).separate(r.snapshot.States)
 	for _, b := range bad {
 		if err := r.db.Quarantine(ctx, r.snapshot.HomeID, b); err != nil {
 			return err

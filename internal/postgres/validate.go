@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -23,6 +24,14 @@ var (
 
 // whyBad says why a record can never be written, "" when it can.
 func whyBad(r concord.Record) string {
+	if why := whyBadText(r); why != "" || r.Removed {
+		return why
+	}
+	return whyBadJSON(r.State.Attributes)
+}
+
+// whyBadText is whyBad for all but the attributes.
+func whyBadText(r concord.Record) string {
 	s := r.State
 	switch {
 	case s.EntityID == "" || len(s.EntityID) > maxID:
@@ -40,10 +49,10 @@ func whyBad(r concord.Record) string {
 	case impossible(s.LastChanged) || impossible(s.LastUpdated):
 		return "timestamp is impossible"
 	}
-	return whyBadJSON(s.Attributes)
+	return ""
 }
 
-func badText(s string) bool { return !utf8.ValidString(s) || bytes.IndexByte([]byte(s), 0) >= 0 }
+func badText(s string) bool { return !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 }
 
 func impossible(t time.Time) bool { return t.Before(oldest) || t.After(newest) }
 
