@@ -40,6 +40,8 @@ type Config struct {
 	SpoolSync        time.Duration          // 0 means that each message is on disk before it is acknowledged
 	SpoolReplicas    int                    // in a cluster; 0 means 3, or 1 where there is none
 	HistoryDays      int                    // that raw history and 5-minute statistics are kept; 0 means 10
+	BackfillDays     int                    // that a home is asked for at most; 0 means 30
+	BackfillPatience time.Duration          // before a home is taken not to know; 0 means 10 minutes
 	Deadband         []concord.DeadbandRule // what is kept out of history
 	SimulatedRate    float64                // changes a second of the simulated home
 	SimulatedEntites int

@@ -61,7 +61,10 @@ func (a *App) newRunner(home concord.Home, token string) *homeRunner {
 				a.live.UpdateStatus(id, func(s *concord.HomeStatus) { s.LastSync = at })
 			},
 		}),
-		past: ingest.NewBackfiller(ingest.BackfillOptions{Home: home.ID, Store: a.db, Link: a, Logger: a.log, Metrics: ingestMetrics}),
+		past: ingest.NewBackfiller(ingest.BackfillOptions{
+			Home: home.ID, Store: a.db, Link: a, Logger: a.log, Metrics: ingestMetrics,
+			Patience: a.config.BackfillPatience, Reach: time.Duration(a.config.BackfillDays) * 24 * time.Hour,
+		}),
 	}
 	h.rounds = &rounds{run: func(ctx context.Context) ([]concord.StageCounts, error) {
 		seq, err := h.current().Snapshot(ctx, "get_areas")

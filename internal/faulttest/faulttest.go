@@ -93,7 +93,7 @@ func (r *Run) start(ctx context.Context) error {
 		remembers = 1 << 20
 	}
 	r.trial, err = trial.Start(ctx, trial.Options{
-		Dir: r.disks.concord.path, Binary: r.options.Binary, Env: map[string]string{"DATABASE_URL": through.String(), "DATABASE_WAIT": "60s"},
+		Dir: r.disks.concord.path, Binary: r.options.Binary, Env: map[string]string{"DATABASE_URL": through.String(), "DATABASE_WAIT": "60s", "BACKFILL_PATIENCE": "30s"},
 		Home: simhome.Options{Entities: 60, Seed: 1, Past: -1, HistoryPerEntity: remembers, Sent: r.ledger.sent},
 	})
 	if err != nil {

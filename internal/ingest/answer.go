@@ -10,11 +10,11 @@ import (
 // judge says what an answer means. It is complete when it reaches back to what
 // was heard before and forward to what was heard after. refused is why there is
 // none, "" when there is one.
-func judge(p concord.Backfill, states []*concord.State, refused string) concord.BackfillResult {
+func judge(p concord.Backfill, states []*concord.State, refused string, patience time.Duration) concord.BackfillResult {
 	r := concord.BackfillResult{Backfill: p}
 	a := read(p, states)
-	if !(a.ends && a.whole && refused == "") && p.Attempts+1 < backfillAttempts {
-		r.Again = again(p.Attempts)
+	if wait, waited := again(p.Attempts); !(a.ends && a.whole && refused == "") && waited+wait <= patience {
+		r.Again = wait
 		return r
 	}
 	r.States = a.states
@@ -34,19 +34,21 @@ func judge(p concord.Backfill, states []*concord.State, refused string) concord.
 	return r
 }
 
-// again is how long a question waits that was put attempts times before.
-func again(attempts int) time.Duration {
-	wait := backfillAgain
+// again is how long a question waits that was put attempts times before, and how
+// long it has waited by then.
+func again(attempts int) (wait, waited time.Duration) {
+	wait = backfillAgain
 	for range attempts {
+		waited += wait
 		wait = min(3*wait, backfillAgainMost)
 	}
-	return wait
+	return wait, waited
 }
 
 // reach shortens a question that reaches further back than a home is asked. What
 // was heard before the clock was set back needs no asking; what remains is a gap.
-func reach(p concord.Backfill) (concord.Backfill, *concord.Gap) {
-	limit := p.To.Add(-backfillMostSpan)
+func reach(p concord.Backfill, most time.Duration) (concord.Backfill, *concord.Gap) {
+	limit := p.To.Add(-most)
 	if !p.From.Before(limit) {
 		return p, nil
 	}

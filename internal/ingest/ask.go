@@ -56,7 +56,7 @@ func (a *asking) put(ctx context.Context, part []concord.Backfill) error {
 func (a *asking) finish(ctx context.Context, part []concord.Backfill, answers map[string][]*concord.State, failure string) error {
 	results := make([]concord.BackfillResult, len(part))
 	for i, p := range part {
-		results[i] = judge(p, answers[p.EntityID], failure)
+		results[i] = judge(p, answers[p.EntityID], failure, a.Patience)
 		if gap, ok := a.older[p.ID]; ok && results[i].Again == 0 {
 			results[i].Gaps = append(results[i].Gaps, gap)
 		}

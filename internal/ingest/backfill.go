@@ -18,28 +18,29 @@ const (
 	backfillSpan     = 6 * time.Hour
 	backfillMost     = 200
 	backfillLook     = time.Second
-	// backfillMostSpan is how far back from its end a question reaches: homes keep 10
-	// days unless told otherwise, and one change by a clock that is far off must not
-	// have a home asked for decades.
-	backfillMostSpan = 30 * 24 * time.Hour
-	// A home writes its history behind, seconds or minutes; an answer that lacks the
-	// last change is asked for again after 2, 6, 18 and 54 s and then every 2 minutes,
-	// for 9 minutes in all. So is one that the home refused or did not give in time.
-	backfillAttempts  = 9
+	// An answer that lacks the last change is asked for again after 2, 6, 18 and 54 s
+	// and then every 2 minutes. So is one that the home refused or did not give in time.
 	backfillAgain     = 2 * time.Second
 	backfillAgainMost = 2 * time.Minute
 	// backfillShortest is the time that is not halved again when a home does not
-	// answer in time, and backfillPatience how many late answers one look at what is
+	// answer in time, and backfillLate how many late answers one look at what is
 	// due awaits, before it leaves the rest for the next.
 	backfillShortest = 30 * time.Minute
-	backfillPatience = 10
+	backfillLate     = 10
 )
 
-// BackfillOptions of a [Backfiller]. All but Logger and Metrics are required.
+// BackfillOptions of a [Backfiller]. Home, Store and Link are required.
 type BackfillOptions struct {
-	Home    int64
-	Store   concord.BackfillStore
-	Link    concord.Link
+	Home  int64
+	Store concord.BackfillStore
+	Link  concord.Link
+	// Patience is for how long a question is put again that the home does not answer
+	// in full: it writes its history behind, seconds or minutes. 0 means 10 minutes.
+	Patience time.Duration
+	// Reach is how far back from its end a question reaches: homes keep 10 days unless
+	// told otherwise, and one change by a clock that is far off must not have a home
+	// asked for decades. 0 means 30 days.
+	Reach   time.Duration
 	Logger  *slog.Logger
 	Metrics *Metrics
 }
@@ -60,6 +61,7 @@ func NewBackfiller(o BackfillOptions) *Backfiller {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
+	o.Patience, o.Reach = cmp.Or(o.Patience, 10*time.Minute), cmp.Or(o.Reach, 30*24*time.Hour)
 	return &Backfiller{BackfillOptions: o, log: o.Logger.With("home", o.Home)}
 }
 
@@ -91,10 +93,10 @@ func (b *Backfiller) step(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	q := &asking{Backfiller: b, patience: backfillPatience, older: make(map[int64]concord.Gap)}
+	q := &asking{Backfiller: b, patience: backfillLate, older: make(map[int64]concord.Gap)}
 	var first, again []concord.Backfill // what was not answered before keeps nothing waiting
 	for _, p := range due {
-		p, gap := reach(p)
+		p, gap := reach(p, b.Reach)
 		if gap != nil {
 			q.older[p.ID] = *gap
 		}

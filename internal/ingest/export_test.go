@@ -3,5 +3,5 @@ package ingest
 // AskTogether lets tests see which questions are put at once.
 var AskTogether = askTogether
 
-// BackfillAttempts is how often a question is put.
-const BackfillAttempts = backfillAttempts
+// BackfillAttempts is how often a question is put by default.
+const BackfillAttempts = 9
