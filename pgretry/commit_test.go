@@ -231,6 +231,34 @@ func TestMarkers(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, n)
 	})
+	t.Run("TheAgeOfOneCountsFromItsCommit", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		var late time.Time // in the transaction, which began before
+		require.NoError(t, runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			return errors.Join(increment(ctx, tx, 1), tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&late))
+		}))
+		var after bool
+		require.NoError(t, pool.QueryRow(t.Context(), `select at > $1 from pgretry_commit`, late).Scan(&after))
+		require.True(t, after, "a purge could delete the marker of a long transaction while it is in doubt")
+	})
+	t.Run("ADatabaseThatIsReadOnlyByDefault", func(t *testing.T) {
+		t.Parallel()
+		direct, proxied, proxy := throughProxy(t)
+		pgtest.Exec(t, direct, pgretry.MarkerMigration)
+		config := proxied.Config()
+		config.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+		pool, armed := pgtest.Connect(t, config), false
+		require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			if err := increment(ctx, tx, 1); err != nil || armed {
+				return err
+			}
+			armed = true
+			proxy.Arm(pgtest.Cut{Answer: true}) // the answer to COMMIT
+			return nil
+		}))
+		require.Equal(t, 1, value(t, direct, 1))
+	})
 	t.Run("ADroppedTableIsNoticed", func(t *testing.T) {
 		t.Parallel()
 		pool, runner := setup(t)

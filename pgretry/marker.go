@@ -147,17 +147,18 @@ func (c *call) newMarker(ctx context.Context, db DB) *marker {
 }
 
 // commitQuery inserts the marker and commits, in one message. A transaction that wrote nothing leaves no marker: there
-// is nothing to apply twice, and its COMMIT need not wait for the disk.
+// is nothing to apply twice, and its COMMIT need not wait for the disk. The marker's age counts from here: were it that
+// of the transaction, PurgeMarkers could delete the marker of a long one before anybody has looked for it.
 func (m *marker) commitQuery() string {
-	return fmt.Sprintf(`insert into %s (id) select '%s' where pg_current_xact_id_if_assigned() is not null; commit`, m.table, m.id)
+	return fmt.Sprintf(`insert into %s (id, at) select '%s', clock_timestamp() where pg_current_xact_id_if_assigned() is not null; commit`, m.table, m.id)
 }
 
 // outcome tells whether the transaction committed. It waits while that is open. When it says no, the transaction can
 // no longer commit, even if the server has yet to read the COMMIT: the marker's id is taken.
 func (m *marker) outcome(ctx context.Context, db DB) (committed bool, err error) {
-	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
 		var void bool
-		err := tx.QueryRow(ctx, fmt.Sprintf(`insert into %s as m (id, void) values ('%s', true)
+		err := tx.QueryRow(ctx, fmt.Sprintf(`insert into %s as m (id, void, at) values ('%s', true, clock_timestamp())
 			on conflict (id) do update set void = m.void returning void`, m.table, m.id)).Scan(&void)
 		committed = !void
 		return err
