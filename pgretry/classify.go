@@ -1,10 +1,12 @@
 package pgretry
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,7 +30,8 @@ const (
 	undefinedTable        = "42P01"
 	undefinedColumn       = "42703"
 	insufficientPrivilege = "42501"
-	connectionExceptions  = "08"
+	completionUnknown     = "40003"
+	connectionExceptions  = "08" // a class
 	sqlstateClassLen      = 2
 	severityFatal         = "FATAL"
 	severityPanic         = "PANIC"
@@ -67,6 +70,8 @@ func (p *Policy) classify(stage Stage, err error) verdict {
 		return fatal
 	case stage == StageCommit:
 		return unknown
+	case stage == StageClosure && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+		return fatal // a context of the closure's own: it would end again
 	case (stage == StageBegin || stage == StageQueue) && isConnectError(err):
 		return slow
 	case isConnectionLoss(err):
@@ -76,7 +81,7 @@ func (p *Policy) classify(stage Stage, err error) verdict {
 }
 
 func (p *Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
-	if stage == StageCommit && endsConnection(err) {
+	if stage == StageCommit && leavesOpen(err) {
 		return unknown
 	}
 	switch err.Code {
@@ -106,7 +111,7 @@ func (p *Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
 	switch {
 	case slices.Contains(p.RetryOn, err.Code):
 		return optional
-	case err.Code[:min(sqlstateClassLen, len(err.Code))] == connectionExceptions:
+	case isConnectionException(err):
 		return broken
 	}
 	return fatal
@@ -117,6 +122,15 @@ func (p *Policy) ifReadWrite(v verdict) verdict {
 		return fatal
 	}
 	return v
+}
+
+// leavesOpen tells that an error of COMMIT does not say whether the transaction committed.
+func leavesOpen(err *pgconn.PgError) bool {
+	return endsConnection(err) || isConnectionException(err) || err.Code == completionUnknown
+}
+
+func isConnectionException(err *pgconn.PgError) bool {
+	return strings.HasPrefix(err.Code, connectionExceptions)
 }
 
 func endsConnection(err *pgconn.PgError) bool {

@@ -201,6 +201,20 @@ func TestContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 1, runs)
 	})
+	t.Run("AClosuresOwnThatEndsIsNotRetried", func(t *testing.T) {
+		t.Parallel()
+		pool, runs := counters(t, 1), 0
+		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			runs++
+			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			_, err := tx.Exec(short, `select pg_sleep(60)`)
+			return err
+		}, pgretry.WithBackoff(1, 1))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, pgretry.ErrExhausted)
+		require.Equal(t, 1, runs)
+	})
 	t.Run("EndsDuringCommitWhoseAnswerComesInTime", func(t *testing.T) {
 		t.Parallel()
 		pool := slowCommit(t)
