@@ -114,29 +114,50 @@ func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failur
 }
 
 // cause is the error by which a transaction is judged after its closure returned the given error: the one that
-// aborted the transaction or asked for another, else the returned one if it comes from the database, else nil.
+// aborted the transaction or asked for another, else the returned one if this database made it, else nil.
 func (r *recorder) cause(returned error) error {
 	switch {
+	case r.finished:
+		return ErrFinishedByClosure
+	case errors.Is(returned, ErrCommitUnknown):
+		return nil // whatever happened here, running again could apply twice what is unknown
 	case r.aborted() || r.conn.IsClosed():
-		if r.first != nil {
-			return r.first
-		}
-		if returned != nil {
-			return returned
-		}
-		return errAborted
+		return r.broke(returned)
 	case r.first != nil:
 		return r.first
-	case sqlstateOf(returned) != "":
-		return returned
+	case sqlstateOf(returned) != "" && !ofAnotherCall(returned):
+		return r.unlessFinished(returned)
 	case returned != nil:
 		return nil
 	case r.conn.PgConn().IsBusy():
 		return errUnread
-	case r.conn.PgConn().TxStatus() == transactionStatusIdle:
+	}
+	return r.unlessFinished(nil)
+}
+
+// broke is the cause where the transaction is aborted or the connection closed.
+func (r *recorder) broke(returned error) error {
+	switch {
+	case r.first != nil:
+		return r.first
+	case returned != nil && !ofAnotherCall(returned):
+		return returned
+	}
+	return errAborted
+}
+
+// unlessFinished is err, unless the closure has ended the transaction: then nothing may follow.
+func (r *recorder) unlessFinished(err error) error {
+	if r.conn.PgConn().TxStatus() == transactionStatusIdle {
 		return ErrFinishedByClosure
 	}
-	return nil
+	return err
+}
+
+// ofAnotherCall tells that err comes from a Do inside the closure, on another database, which judged it already.
+func ofAnotherCall(err error) bool {
+	_, ok := errors.AsType[*Error](err)
+	return ok
 }
 
 // errUnread is the fault of a closure that returns before it has read or closed what it asked for.

@@ -136,13 +136,7 @@ func TestClosureAndItsErrors(t *testing.T) {
 	t.Run("UsesAnotherDatabaseInside", func(t *testing.T) {
 		t.Parallel()
 		pool := counters(t, 1)
-		pgtest.Exec(t, pool, `create database other_of_nested`)
-		t.Cleanup(func() { pgtest.Exec(t, pool, `drop database other_of_nested`) })
-		config := pool.Config()
-		config.ConnConfig.Database = "other_of_nested"
-		other, err := pgxpool.NewWithConfig(t.Context(), config)
-		require.NoError(t, err)
-		defer other.Close()
+		other := anotherDatabase(t, pool)
 		require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 			return pgretry.Do(ctx, other, func(ctx context.Context, _ pgx.Tx) error {
 				// And back into the first, which is refused.
@@ -163,6 +157,18 @@ func TestClosureAndItsErrors(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, "counter_pkey", e.ConstraintName)
 	})
+}
+
+// anotherDatabase returns a pool on a new database of the pool's server.
+func anotherDatabase(t *testing.T, pool *pgxpool.Pool) *pgxpool.Pool {
+	t.Helper()
+	var name string
+	require.NoError(t, pool.QueryRow(t.Context(), `select 'other_' || replace(gen_random_uuid()::text, '-', '')`).Scan(&name))
+	pgtest.Exec(t, pool, `create database `+name)
+	t.Cleanup(func() { pgtest.Exec(t, pool, `drop database `+name) })
+	config := pool.Config()
+	config.ConnConfig.Database = name
+	return pgtest.Connect(t, config)
 }
 
 func TestSmallPool(t *testing.T) {

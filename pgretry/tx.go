@@ -12,17 +12,28 @@ import (
 // it, unless a rollback to a savepoint has healed that. Nothing heals 40001: the snapshot stays, and what the failed
 // statement should have written is missing.
 type recorder struct {
-	conn  *pgx.Conn
-	first error
-	sql   string      // the statement that failed first, else the latest
-	over  atomic.Bool // the closure has returned: its tx must not touch the connection any more
+	conn     *pgx.Conn
+	first    error
+	sql      string      // the statement that failed first, else the latest
+	over     atomic.Bool // the closure has returned: its tx must not touch the connection any more
+	finished bool        // the closure tried to end the transaction by SQL
+	notifies bool        // a statement may have sent a notification
 }
 
-// sends notes the statement about to run.
-func (r *recorder) sends(sql string) {
+// sends notes the statement about to run, and refuses one that would end the transaction.
+func (r *recorder) sends(sql string) error {
+	switch {
+	case r.over.Load():
+		return pgx.ErrTxClosed
+	case endsTransaction(sql):
+		r.finished = true
+		return ErrFinishedByClosure
+	}
 	if r.first == nil {
 		r.sql = sql
 	}
+	r.notifies = r.notifies || mentionsNotify(sql)
+	return nil
 }
 
 func (r *recorder) note(err error) {
@@ -83,18 +94,17 @@ func (t *recordingTx) Rollback(ctx context.Context) error {
 }
 
 func (t *recordingTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if t.rec.over.Load() {
-		return pgconn.CommandTag{}, pgx.ErrTxClosed
+	if err := t.rec.sends(sql); err != nil {
+		return pgconn.CommandTag{}, err
 	}
-	t.rec.sends(sql)
 	tag, err := t.Tx.Exec(ctx, sql, args...)
 	t.rec.note(err)
 	return tag, err
 }
 
 func (t *recordingTx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	if t.rec.over.Load() {
-		return nil, pgx.ErrTxClosed
+	if err := t.rec.sends(sql); err != nil {
+		return nil, err
 	}
 	sd, err := t.Tx.Prepare(ctx, name, sql)
 	t.rec.note(err)
@@ -111,10 +121,9 @@ func (t *recordingTx) CopyFrom(ctx context.Context, table pgx.Identifier, column
 }
 
 func (t *recordingTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if t.rec.over.Load() {
-		return nil, pgx.ErrTxClosed
+	if err := t.rec.sends(sql); err != nil {
+		return refusedRows{err: err}, err
 	}
-	t.rec.sends(sql)
 	rows, err := t.Tx.Query(ctx, sql, args...)
 	if err != nil {
 		t.rec.note(err)
@@ -124,36 +133,50 @@ func (t *recordingTx) Query(ctx context.Context, sql string, args ...any) (pgx.R
 }
 
 func (t *recordingTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if t.rec.over.Load() {
-		return closedRow{}
+	if err := t.rec.sends(sql); err != nil {
+		return refusedRow{err}
 	}
-	t.rec.sends(sql)
 	return recordingRow{row: t.Tx.QueryRow(ctx, sql, args...), rec: t.rec}
 }
 
 func (t *recordingTx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	if t.rec.over.Load() {
-		return closedResults{}
+		return refusedResults{pgx.ErrTxClosed}
 	}
-	if len(b.QueuedQueries) > 0 {
-		t.rec.sends(b.QueuedQueries[0].SQL)
+	for i := len(b.QueuedQueries) - 1; i >= 0; i-- { // the first is the one noted
+		if err := t.rec.sends(b.QueuedQueries[i].SQL); err != nil {
+			return refusedResults{err}
+		}
 	}
 	return recordingResults{BatchResults: t.Tx.SendBatch(ctx, b), rec: t.rec}
 }
 
-// closedRow is a row of a transaction that has ended.
-type closedRow struct{}
+// refusedRow is a row of a statement that was not sent.
+type refusedRow struct{ err error }
 
-func (closedRow) Scan(...any) error { return pgx.ErrTxClosed }
+func (r refusedRow) Scan(...any) error { return r.err }
 
-// closedResults are those of a batch for a transaction that has ended.
-type closedResults struct{}
+// refusedRows are those of a query that was not sent. pgx lets a caller look at their error alone.
+type refusedRows struct {
+	pgx.Rows
+	err error
+}
 
-func (closedResults) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, pgx.ErrTxClosed }
-func (closedResults) Query() (pgx.Rows, error)         { return nil, pgx.ErrTxClosed }
-func (closedResults) QueryRow() pgx.Row                { return closedRow{} }
-func (closedResults) Close() error                     { return pgx.ErrTxClosed }
-func (closedResults) Tx() pgx.Tx                       { return nil }
+func (r refusedRows) Next() bool                    { return false }
+func (r refusedRows) Scan(...any) error             { return r.err }
+func (r refusedRows) Values() ([]any, error)        { return nil, r.err }
+func (r refusedRows) Err() error                    { return r.err }
+func (r refusedRows) Close()                        {}
+func (r refusedRows) CommandTag() pgconn.CommandTag { return pgconn.CommandTag{} }
+
+// refusedResults are those of a batch that was not sent.
+type refusedResults struct{ err error }
+
+func (r refusedResults) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, r.err }
+func (r refusedResults) Query() (pgx.Rows, error)         { return refusedRows{err: r.err}, r.err }
+func (r refusedResults) QueryRow() pgx.Row                { return refusedRow{r.err} }
+func (r refusedResults) Close() error                     { return r.err }
+func (r refusedResults) Tx() pgx.Tx                       { return nil }
 
 type recordingRow struct {
 	row pgx.Row
