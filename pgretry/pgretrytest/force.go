@@ -121,6 +121,32 @@ func (t *forcedTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Ro
 	return t.Tx.QueryRow(ctx, sql, args...)
 }
 
+// SendBatch fails if it is the first statement.
+func (t *forcedTx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if t.fails() {
+		return failedResults{t.raise(ctx)}
+	}
+	return t.Tx.SendBatch(ctx, b)
+}
+
+// CopyFrom fails if it is the first statement.
+func (t *forcedTx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, src pgx.CopyFromSource) (int64, error) {
+	if t.fails() {
+		return 0, t.raise(ctx)
+	}
+	return t.Tx.CopyFrom(ctx, table, columns, src)
+}
+
+// Begin begins a savepoint, whose first statement fails if none came before.
+func (t *forcedTx) Begin(ctx context.Context) (pgx.Tx, error) {
+	savepoint, err := t.Tx.Begin(ctx)
+	if err != nil || !t.fails() {
+		return savepoint, err
+	}
+	t.done = true
+	return &forcedTx{Tx: savepoint, failure: t.failure}, nil
+}
+
 // Commit fails if that was planned.
 func (t *forcedTx) Commit(ctx context.Context) error {
 	if t.where != AtCommit {
@@ -134,3 +160,11 @@ func (t *forcedTx) Commit(ctx context.Context) error {
 type failedRow struct{ err error }
 
 func (r failedRow) Scan(...any) error { return r.err }
+
+type failedResults struct{ err error }
+
+func (r failedResults) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, r.err }
+func (r failedResults) Query() (pgx.Rows, error)         { return nil, r.err }
+func (r failedResults) QueryRow() pgx.Row                { return failedRow{r.err} }
+func (r failedResults) Close() error                     { return r.err }
+func (r failedResults) Tx() pgx.Tx                       { return nil }
