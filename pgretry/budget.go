@@ -36,6 +36,14 @@ func (b *Budget) take() time.Duration {
 	return time.Duration(-b.tokens / b.perSecond * float64(time.Second))
 }
 
+// giveBack returns the token of a retry that does not come.
+func (b *Budget) giveBack() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fill()
+	b.tokens = min(b.most, b.tokens+1)
+}
+
 // succeed adds what a call that succeeded is worth.
 func (b *Budget) succeed() {
 	b.mu.Lock()

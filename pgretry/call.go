@@ -68,6 +68,7 @@ func (c *call) loop(ctx context.Context) error {
 			return err
 		}
 		if err := c.between(ctx, f); err != nil {
+			c.spareBudget()
 			return c.failed(f, err)
 		}
 	}
@@ -106,6 +107,7 @@ func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
 		}
 		if c.policy.MaxElapsed > 0 && f.Wait > c.policy.MaxElapsed-time.Since(c.started) {
 			f.Retry, f.Wait, stopped = false, 0, ErrExhausted
+			c.spareBudget()
 		}
 	}
 	c.record(ctx, f.Attempt)
@@ -116,6 +118,14 @@ func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
 		return false, nil
 	}
 	return true, c.failed(*f, stopped)
+}
+
+// spareBudget gives back what a retry took that does not come after all: else the calls of a storm that run out of time
+// would leave a debt which those after it pay.
+func (c *call) spareBudget() {
+	if c.policy.Budget != nil {
+		c.policy.Budget.giveBack()
+	}
 }
 
 // reconnect makes a pool open new connections, which may lead to the new primary.
