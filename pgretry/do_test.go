@@ -166,7 +166,12 @@ func TestDo(t *testing.T) {
 		conn, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, conn.Close(context.Background())) }()
-		for name, inner := range map[string]pgretry.DB{"pool": pool, "conn": conn} {
+		config := pool.Config()
+		require.Equal(t, "127.0.0.1", config.ConnConfig.Host)
+		config.ConnConfig.Host = "localhost"
+		alias := pgtest.Connect(t, config)
+		embedding := struct{ *pgxpool.Pool }{pool}
+		for name, inner := range map[string]pgretry.DB{"pool": pool, "conn": conn, "alias": alias, "embedding": embedding} {
 			err := pgretry.Do(t.Context(), pool, func(ctx context.Context, _ pgx.Tx) error {
 				return pgretry.Do(ctx, inner, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
 			})

@@ -18,11 +18,9 @@ var (
 	// ErrNested says that Do was called inside the closure of another Do on the same database. The inner transaction
 	// could wait for the outer one forever, and would survive its rollback.
 	ErrNested = errors.New("nested call on the same database")
-	// ErrPooled says that a pooler in transaction mode, such as PgBouncer, stands between: a lock of a session does not
-	// hold there, so queues work within the process alone.
-	ErrPooled = errors.New("session locks do not hold behind a pooler in transaction mode")
 	// ErrFinishedByClosure is what tx.Commit and tx.Rollback return inside a closure, where they do nothing: Do
-	// commits when the closure returns nil and rolls back when it returns an error.
+	// commits when the closure returns nil and rolls back when it returns an error. SQL that would end the transaction is
+	// refused with it too, and the call then ends with it; so does a call whose closure ended the transaction all the same.
 	ErrFinishedByClosure = errors.New("a closure must not commit or roll back")
 )
 
@@ -41,7 +39,7 @@ const (
 type Attempt struct {
 	// Name is [Policy.Name].
 	Name string
-	// Number counts from 1.
+	// Number counts from 1. One that failed in the queue has the number that it would have had.
 	Number int
 	// Stage is where it failed.
 	Stage Stage

@@ -1,6 +1,7 @@
 package pgretry
 
 import (
+	"maps"
 	"reflect"
 	"runtime"
 	"sync"
@@ -54,6 +55,10 @@ func (gs *gates) done(g *gate) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	g.holders--
+	gs.sweepIfMany()
+}
+
+func (gs *gates) sweepIfMany() {
 	if len(gs.byKey) > 2*gs.kept+sweepFrom {
 		gs.sweep()
 	}
@@ -62,14 +67,28 @@ func (gs *gates) done(g *gate) {
 // sweepFrom keys are remembered without a sweep.
 const sweepFrom = 100
 
-// sweep forgets named gates that nobody uses and that have nothing worth remembering.
+// sweep forgets named gates that nobody uses and that have nothing worth remembering, and learned ones at which nobody
+// has met for long.
 func (gs *gates) sweep() {
 	for k, g := range gs.byKey {
-		if !k.learned && g.holders == 0 && !g.contested() {
+		if k.learned && g.unused() || !k.learned && g.holders == 0 && !g.contested() {
 			delete(gs.byKey, k)
 		}
 	}
+	for name, dbs := range gs.learned {
+		maps.DeleteFunc(dbs, func(db databaseID, g *gate) bool { return gs.byKey[gateKey{db, g.key, true}] != g })
+		if len(dbs) == 0 {
+			delete(gs.learned, name)
+		}
+	}
 	gs.kept = len(gs.byKey)
+}
+
+// unused tells that a learned gate may be forgotten although it is narrow: whoever needs it learns it again.
+func (g *gate) unused() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running == 0 && g.waiting() == 0 && time.Since(g.width.lastMet) > forgetUnused
 }
 
 // learnedFor returns the gate that transactions of this name should pass, nil if they have not met conflicts lately.
@@ -115,6 +134,7 @@ func (gs *gates) learn(name string, db databaseID, table string) (g *gate, first
 	first = gs.learned[name][db] == nil
 	gs.learned[name][db] = g
 	gs.any.Store(true)
+	gs.sweepIfMany()
 	return g, first
 }
 

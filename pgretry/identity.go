@@ -23,8 +23,12 @@ type roleID struct {
 
 func roleOf(c *pgx.ConnConfig) *roleID {
 	params := c.RuntimeParams
+	host := c.Host
+	if host == "127.0.0.1" || host == "::1" {
+		host = "localhost"
+	}
 	return &roleID{
-		databaseID: databaseID{host: c.Host, port: c.Port, database: c.Database},
+		databaseID: databaseID{host: host, port: c.Port, database: c.Database},
 		user:       c.User,
 		searchPath: params["search_path"] + params["options"],
 	}
@@ -38,6 +42,8 @@ func identify(db DB) *roleID {
 	switch db := db.(type) {
 	case *pgxpool.Pool:
 		return identityOfPool(db)
+	case interface{ Config() *pgxpool.Config }: // has a pool embedded
+		return roleOf(db.Config().ConnConfig)
 	case interface{ Config() *pgx.ConnConfig }:
 		return roleOf(db.Config())
 	case interface{ Conn() *pgx.Conn }:

@@ -2,6 +2,7 @@ package pgretry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"time"
@@ -81,8 +82,10 @@ func (r *rivals) locking() bool { return !r.lockUntil.IsZero() && time.Now().Bef
 // lease is a connection that holds the session advisory lock of a key.
 type lease struct {
 	conn  *pgxpool.Conn
+	role  *roleID // of its pool
 	id    int64
 	since time.Time
+	stand func() // gives back its seat on the pool
 }
 
 // acquirer is what a DB must be for locks across processes. *pgxpool.Pool is one.
@@ -90,8 +93,11 @@ type acquirer interface {
 	Acquire(ctx context.Context) (*pgxpool.Conn, error)
 }
 
+// errPooled says that a pooler in transaction mode, such as PgBouncer, stands between.
+var errPooled = errors.New("session locks do not hold behind a pooler in transaction mode")
+
 // newLease takes a connection and waits on it for the lock of key. waited tells that another session had it.
-// ErrPooled comes when a pooler stands between, where a session's lock does not hold.
+// errPooled comes when a pooler stands between, where a session's lock does not hold.
 func newLease(ctx context.Context, pool acquirer, key string) (l *lease, waited bool, err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -103,21 +109,29 @@ func newLease(ctx context.Context, pool acquirer, key string) (l *lease, waited 
 	sql := fmt.Sprintf(`select pg_backend_pid() = %d, case when pg_backend_pid() = %[1]d then pg_try_advisory_lock(%d) end is true`,
 		conn.Conn().PgConn().PID(), l.id)
 	if err := conn.QueryRow(ctx, sql).Scan(&direct, &got); err != nil {
-		conn.Release()
+		discard(conn)
 		return nil, false, err
 	}
 	if !direct {
 		conn.Release()
-		return nil, false, ErrPooled
+		return nil, false, errPooled
 	}
 	if !got {
 		if _, err := conn.Exec(ctx, fmt.Sprintf(`select pg_advisory_lock(%d)`, l.id)); err != nil {
-			conn.Release()
+			discard(conn)
 			return nil, true, err
 		}
 		l.since = time.Now()
 	}
 	return l, !got, nil
+}
+
+// discard closes a connection whose session may hold the lock: an error need not mean that it was not granted.
+func discard(conn *pgxpool.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), unlockWithin)
+	defer cancel()
+	_ = conn.Conn().Close(ctx)
+	conn.Release()
 }
 
 // good tells that the lock is held and may be passed on.
@@ -133,6 +147,7 @@ func (l *lease) release() {
 		_ = l.conn.Conn().Close(ctx)
 	}
 	l.conn.Release()
+	l.stand()
 }
 
 // lockID maps a key to the number of its advisory lock.

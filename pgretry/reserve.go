@@ -48,8 +48,11 @@ func (s *seats) forget(key weak.Pointer[pgxpool.Pool]) {
 	delete(s.pools, key)
 }
 
-// seat is [seats.sit] as the policy has it.
+// seat is [seats.sit] as the policy has it. An attempt on a lease's connection needs none: the lease has one.
 func (c *call) seat(ctx context.Context) (func(), error) {
+	if t := c.turn.ticket; t != nil && t.lease != nil {
+		return func() {}, nil
+	}
 	pool, ok := c.db.(*pgxpool.Pool)
 	if !ok || c.policy.Reserve <= 0 || c.policy.UseReserve {
 		return func() {}, nil

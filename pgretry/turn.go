@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -30,7 +32,7 @@ func (c *call) inTurn(ctx context.Context) failure {
 	}
 	c.turn.gated = false
 	f := c.attempt(ctx, c.db)
-	if f.conflict() {
+	if f.conflict() && !c.meetsNobody() {
 		c.learn(ctx, &f)
 	}
 	return f
@@ -47,10 +49,16 @@ func (c *call) gate() *gate {
 		return c.turn.ticket.gate
 	case c.policy.Key != "":
 		return c.runner.gates.named(c.id.databaseID, c.policy.Key)
-	case c.runner.gates.any.Load():
+	case c.runner.gates.any.Load() && !c.meetsNobody():
 		return c.runner.gates.learnedFor(c.laneName(), c.id.databaseID)
 	}
 	return nil
+}
+
+// meetsNobody tells that no other transaction can make this one fail: READ ONLY below SERIALIZABLE. A queue that those
+// of its name have learned is not for it, such as when they all go through one helper, whose closure gives the name.
+func (c *call) meetsNobody() bool {
+	return c.policy.AccessMode == pgx.ReadOnly && c.policy.IsoLevel != pgx.Serializable
 }
 
 func (c *call) laneName() string {
@@ -69,7 +77,7 @@ func (c *call) pass(ctx context.Context, g *gate) failure {
 	waited, err := g.enter(ctx, t, c.deadline())
 	c.turn.queued += waited
 	if err != nil {
-		return c.queueFailure(err)
+		return c.queueFailure(err, c.attempts+1)
 	}
 	c.turn.gated = true
 	met := false
@@ -77,7 +85,7 @@ func (c *call) pass(ctx context.Context, g *gate) failure {
 	db, err := c.exclusively(ctx, t)
 	if err != nil {
 		c.attempts++
-		return c.queueFailure(err)
+		return c.queueFailure(err, c.attempts)
 	}
 	f := c.attempt(ctx, db)
 	met = f.conflict()
@@ -108,9 +116,10 @@ func (c *call) deadline() time.Time {
 	return c.started.Add(c.policy.MaxElapsed)
 }
 
-func (c *call) queueFailure(err error) failure {
+// queueFailure is the failure of an attempt that did not get so far as to begin its transaction.
+func (c *call) queueFailure(err error, number int) failure {
 	return failure{Attempt: Attempt{
-		Name: c.policy.Name, Number: c.attempts, Stage: StageQueue, Err: err, SQLSTATE: sqlstateOf(err),
+		Name: c.policy.Name, Number: number, Stage: StageQueue, Err: err, SQLSTATE: sqlstateOf(err),
 	}}
 }
 
@@ -118,8 +127,12 @@ func (c *call) queueFailure(err error) failure {
 func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	g := t.gate
 	contested := g.takeLease(t)
-	if t.lease != nil {
+	if t.lease != nil && *t.lease.role == *c.id {
 		return t.lease.conn, nil
+	}
+	if t.lease != nil { // of another role's pool
+		t.lease.release()
+		t.lease = nil
 	}
 	pool, ok := c.db.(acquirer)
 	if !ok || !contested || c.runner.gates.isPooled(c.id.databaseID) {
@@ -127,10 +140,8 @@ func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	}
 	l, waited, err := c.lease(ctx, pool, g.key)
 	switch {
-	case errors.Is(err, ErrPooled):
-		if c.runner.gates.setPooled(c.id.databaseID) {
-			c.policy.tell(ctx, Notice{Kind: NoticePooled, Key: g.key})
-		}
+	case errors.Is(err, errPooled):
+		c.notePooled(ctx, g.key)
 		return c.db, nil
 	case err != nil:
 		return nil, err
@@ -144,18 +155,41 @@ func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	return l.conn, nil
 }
 
-// lease is [newLease] for as long as the call may still wait.
-func (c *call) lease(ctx context.Context, pool acquirer, key string) (l *lease, waited bool, err error) {
-	if c.policy.MaxElapsed < 0 {
-		return newLease(ctx, pool, key)
+// notePooled remembers that a pooler stands between, and tells it once.
+func (c *call) notePooled(ctx context.Context, key string) {
+	if c.runner.gates.setPooled(c.id.databaseID) {
+		c.policy.tell(ctx, Notice{Kind: NoticePooled, Key: key})
 	}
-	patient, cancel := context.WithDeadline(ctx, c.deadline())
+}
+
+// lease is [newLease] for as long as the call may still wait. The lease's seat comes first, as for every connection: those
+// who have a seat already wait for a connection, which a lease without one would keep from them.
+func (c *call) lease(ctx context.Context, pool acquirer, key string) (l *lease, waited bool, err error) {
+	patient, cancel := c.patiently(ctx)
 	defer cancel()
-	l, waited, err = newLease(patient, pool, key)
-	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+	stand, err := c.seat(patient)
+	if err == nil {
+		l, waited, err = newLease(patient, pool, key)
+	}
+	switch {
+	case err == nil:
+		l.role, l.stand = c.id, stand
+		return l, waited, nil
+	case stand != nil:
+		stand()
+	}
+	if patient.Err() != nil && ctx.Err() == nil {
 		err = errTurn
 	}
-	return l, waited, err
+	return nil, waited, err
+}
+
+// patiently returns a context that ends when the call may wait no longer.
+func (c *call) patiently(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.policy.MaxElapsed < 0 {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, c.deadline())
 }
 
 // dropLease gives a lost connection back to its pool, which may have no other.

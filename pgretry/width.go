@@ -16,6 +16,7 @@ const (
 	mostPause      = 16 * time.Second
 	deadlockPause  = 4 * time.Second
 	forgetAfter    = 5 * time.Second
+	forgetUnused   = time.Minute
 )
 
 // width is how many may be inside a gate.

@@ -1,0 +1,304 @@
+package pgretry_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/pgretry"
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
+)
+
+// raise is a statement that fails with an SQLSTATE.
+func raise(sqlstate string) string {
+	return `do $$ begin raise exception using errcode = '` + sqlstate + `'; end $$`
+}
+
+// failing returns a closure that raises an SQLSTATE in its first runs, and then does as then says.
+func failing(runs int, sqlstate string, then func() error) pgretry.Func {
+	return func(ctx context.Context, tx pgx.Tx) error {
+		if runs--; runs >= 0 {
+			_, err := tx.Exec(ctx, raise(sqlstate))
+			return err
+		}
+		return then()
+	}
+}
+
+func nothing() error { return nil }
+
+// patience is enough for what must happen soon.
+const patience = 20 * time.Second
+
+// queued is a context that tells when a wait for it begins.
+type queued struct {
+	context.Context
+	waits chan struct{}
+	once  *sync.Once
+}
+
+func whenQueued(ctx context.Context) queued { return queued{ctx, make(chan struct{}), &sync.Once{}} }
+
+func (q queued) Done() <-chan struct{} {
+	q.once.Do(func() { close(q.waits) })
+	return q.Context.Done()
+}
+
+// stay runs a transaction that stays inside until the returned function is called, which waits for its end.
+func stay(t *testing.T, runner *pgretry.Runner, pool *pgxpool.Pool, opts ...pgretry.Option) (leave func()) {
+	t.Helper()
+	inside, free, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- runner.Do(context.Background(), pool, func(context.Context, pgx.Tx) error { close(inside); <-free; return nil }, opts...)
+	}()
+	<-inside
+	return sync.OnceFunc(func() { close(free); require.NoError(t, <-done) })
+}
+
+// keptOut tells that a transaction does not get in for a while.
+func keptOut(t *testing.T, runner *pgretry.Runner, pool *pgxpool.Pool, opts ...pgretry.Option) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	seen := &recorded{}
+	err := runner.Do(ctx, pool, func(context.Context, pgx.Tx) error { return nil },
+		append(opts, pgretry.WithMaxElapsed(50*time.Millisecond), pgretry.WithObserver(seen))...)
+	if err == nil {
+		return false
+	}
+	require.ErrorIs(t, err, pgretry.ErrExhausted)
+	require.Equal(t, pgretry.StageQueue, seen.attempts[0].Stage)
+	require.Equal(t, 1, seen.attempts[0].Number)
+	return true
+}
+
+func TestQueueWhoseHolderEndsOddly(t *testing.T) {
+	t.Parallel()
+	t.Run("APanicLetsTheNextIn", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := pgtest.Pool(t, 4), pgretry.New(pgretry.WithKey("row"), pgretry.WithMaxElapsed(patience))
+		inside, free, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			defer func() { _ = recover() }()
+			_ = runner.Do(context.Background(), pool, func(context.Context, pgx.Tx) error { close(inside); <-free; panic("oh") })
+		}()
+		<-inside
+		ctx := whenQueued(t.Context())
+		go func() { done <- runner.Do(ctx, pool, func(context.Context, pgx.Tx) error { return nil }) }()
+		<-ctx.waits
+		close(free)
+		require.NoError(t, <-done)
+	})
+	t.Run("APlaceHandedToOneWhoseContextEndsGoesOn", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := pgtest.Pool(t, 4), pgretry.New(pgretry.WithKey("row"), pgretry.WithMaxElapsed(patience))
+		other := whenQueued(t.Context())
+		leave := stay(t, runner, pool)
+		ended := &endsLate{queued: whenQueued(context.Background()), done: make(chan struct{}), meanwhile: leave}
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- runner.Do(ended, pool, func(context.Context, pgx.Tx) error { return nil }) }()
+		<-ended.waits
+		go func() { second <- runner.Do(other, pool, func(context.Context, pgx.Tx) error { return nil }) }()
+		<-other.waits
+		close(ended.done)
+		require.ErrorIs(t, <-first, context.Canceled)
+		require.NoError(t, <-second)
+	})
+}
+
+// endsLate is a context that does something between its end and the moment that somebody asks why.
+type endsLate struct {
+	queued
+	done      chan struct{}
+	meanwhile func()
+}
+
+func (c *endsLate) Done() <-chan struct{} { c.queued.Done(); return c.done }
+
+func (c *endsLate) Err() error {
+	select {
+	case <-c.done:
+		c.meanwhile()
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+func TestLearnedQueue(t *testing.T) {
+	t.Parallel()
+	setup := func(t *testing.T) (*pgxpool.Pool, *pgretry.Runner) {
+		t.Helper()
+		return pgtest.Pool(t, 8), pgretry.New(pgretry.WithName("helper"), pgretry.WithBackoff(1, 1))
+	}
+	// narrow makes a queue whose width is one, by deadlocks.
+	narrow := func(t *testing.T) (*pgxpool.Pool, *pgretry.Runner) {
+		t.Helper()
+		pool, runner := setup(t)
+		require.NoError(t, runner.Do(t.Context(), pool, failing(2, "40P01", nothing)))
+		return pool, runner
+	}
+	t.Run("KeepsOthersOfItsNameOut", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := narrow(t)
+		defer stay(t, runner, pool)()
+		require.True(t, keptOut(t, runner, pool))
+		require.True(t, keptOut(t, runner, pool, pgretry.WithReadOnly(), pgretry.WithIsolation(pgx.Serializable)))
+		require.False(t, keptOut(t, runner, pool, pgretry.WithName("another")))
+	})
+	t.Run("IsNotForTransactionsThatOnlyRead", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := narrow(t)
+		defer stay(t, runner, pool)()
+		require.False(t, keptOut(t, runner, pool, pgretry.WithReadOnly()))
+	})
+	t.Run("NarrowsWhenManyMeet", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", nothing)))
+		leave := stay(t, runner, pool)
+		require.False(t, keptOut(t, runner, pool))
+		leave()
+		for range 20 { // of 40 attempts half meet
+			require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", nothing)))
+		}
+		defer stay(t, runner, pool)()
+		require.True(t, keptOut(t, runner, pool))
+	})
+	t.Run("LeavesTheBeatenAlone", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", nothing)))
+		leave := stay(t, runner, pool)
+		alone, free, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		fails := 3 // beside the one who stays
+		go func() {
+			done <- runner.Do(t.Context(), pool, failing(fails, "40001", func() error { close(alone); <-free; return nil }))
+		}()
+		eventually(t, func() bool { return keptOut(t, runner, pool) }) // who must be alone goes first
+		leave()
+		<-alone
+		require.True(t, keptOut(t, runner, pool))
+		close(free)
+		require.NoError(t, <-done)
+		require.False(t, keptOut(t, runner, pool))
+	})
+}
+
+func TestQueueGivesUpInTime(t *testing.T) {
+	t.Parallel()
+	pool, runner := pgtest.Pool(t, 4), pgretry.New(pgretry.WithKey("row"))
+	defer stay(t, runner, pool)()
+	require.True(t, keptOut(t, runner, pool))
+}
+
+// TestLockAcrossProcessesIsSharedOut has a process whose transactions never stop coming, and one more in another.
+func TestLockAcrossProcessesIsSharedOut(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 8)
+	busy, seen := pgretry.New(pgretry.WithKey("row"), pgretry.WithBackoff(1, 1)), &recorded{}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	var n atomic.Int64
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = busy.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+					if n.Add(1)%4 != 0 {
+						return nil
+					}
+					_, err := tx.Exec(ctx, raise("40001"))
+					return err
+				}, pgretry.WithObserver(seen))
+			}
+		})
+	}
+	eventually(t, func() bool { return seen.noticed(pgretry.NoticeLocked) })
+	require.NoError(t, pgretry.New(pgretry.WithKey("row"), pgretry.WithBackoff(1, 1)).
+		Do(t.Context(), pool, failing(3, "40001", nothing), pgretry.WithMaxElapsed(patience)))
+	cancel()
+	wg.Wait()
+}
+
+// TestReserveAndKeys has more calls than seats, of which some need a connection for the lock across processes.
+func TestReserveAndKeys(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 2)
+	runner := pgretry.New(pgretry.WithReserve(1), pgretry.WithBackoff(1, 1))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	errs := make([]error, 8*50)
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 50 {
+				fn, opts := failing(0, "", nothing), []pgretry.Option(nil)
+				if key := w % 4; key > 0 {
+					fn, opts = failing(2, "40001", nothing), []pgretry.Option{pgretry.WithKey(string(rune('a' + key)))}
+				}
+				errs[w*50+i] = runner.Do(ctx, pool, fn, opts...)
+			}
+		})
+	}
+	wg.Wait()
+	noErrors(t, errs)
+	require.Zero(t, pool.Stat().AcquiredConns())
+}
+
+// TestLockOfAnotherRole has two pools of one database that differ in their search path take turns at one key.
+func TestLockOfAnotherRole(t *testing.T) {
+	t.Parallel()
+	pools := []*pgxpool.Pool{counters(t, 1), counters(t, 1)}
+	runner, seen := pgretry.New(pgretry.WithKey(t.Name()), pgretry.WithBackoff(1, 1)), &recorded{}
+	var wg sync.WaitGroup
+	errs := make([]error, 40)
+	for i := range errs {
+		wg.Go(func() {
+			runs := 0
+			errs[i] = runner.Do(t.Context(), pools[i%2], func(ctx context.Context, tx pgx.Tx) error {
+				if runs++; runs == 1 {
+					_, err := tx.Exec(ctx, raise("40001"))
+					return err
+				}
+				return increment(ctx, tx, 1)
+			}, pgretry.WithObserver(seen))
+		})
+	}
+	wg.Wait()
+	noErrors(t, errs)
+	require.True(t, seen.noticed(pgretry.NoticeLocked))
+	require.Equal(t, 20, value(t, pools[0], 1))
+	require.Equal(t, 20, value(t, pools[1], 1))
+}
+
+func TestCoalesceGathers(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 2)
+	begun, free := make(chan struct{}), make(chan struct{})
+	var sizes []int // of the transactions; one runs at a time
+	group := pgretry.Coalesce(pool, func(_ context.Context, _ pgx.Tx, items []int) ([]int, error) {
+		if sizes = append(sizes, len(items)); len(sizes) == 1 {
+			close(begun)
+			<-free
+		}
+		return items, nil
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = group.Do(context.Background(), 0) })
+	<-begun
+	for i := range 20 {
+		ctx := whenQueued(context.Background())
+		wg.Go(func() { _, _ = group.Do(ctx, i) })
+		<-ctx.waits
+	}
+	close(free)
+	wg.Wait()
+	require.Equal(t, []int{1, 20}, sizes)
+}
