@@ -23,7 +23,7 @@ func (c *call) attempt(ctx context.Context, db DB) failure {
 		c.runner.flights.deadlocked(flight)
 	}
 	if f.SQLSTATE == lockNotAvailable && len(f.Blockers) == 0 && c.policy.WatchAfter >= 0 {
-		f.Blockers = lookup(context.WithoutCancel(ctx), c.db, writersOfTable, c.table(f.Err))
+		f.Blockers = lookupOn(context.WithoutCancel(ctx), base(db), blockers(writersOfTable, c.table(f.Err)))
 	}
 	return f
 }
@@ -76,6 +76,12 @@ func (c *call) onConnection(ctx, outer context.Context, flight *flight, db DB, m
 		f.ended = ctx.Err() != nil
 		return f
 	}
+	if err := c.want(outer, tx, m); err != nil {
+		return failure{Attempt: Attempt{Stage: StageCommit, Err: err}}
+	}
+	if held != nil || isConn(db) {
+		tx = m.on(tx)
+	}
 	if err := c.commit(outer, tx, flight, held != nil || isConn(db)); err != nil {
 		return failure{Attempt: Attempt{Stage: StageCommit, Err: err}}
 	}
@@ -87,7 +93,7 @@ func (c *call) onConnection(ctx, outer context.Context, flight *flight, db DB, m
 func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failure) {
 	keep, conn := false, tx.Conn()
 	rec := &flight.recorder
-	rec.conn, c.rec, flight.conn = conn, rec, conn
+	rec.tx, rec.conn, c.rec, flight.conn = tx, conn, rec, conn
 	c.runner.flights.list(flight)
 	w := c.watch(ctx, flight, conn)
 	defer func() {
@@ -146,12 +152,16 @@ func (r *recorder) broke(returned error) error {
 	return errAborted
 }
 
-// unlessFinished is err, unless the closure has ended the transaction: then nothing may follow.
+// unlessFinished is err, unless the closure has ended the transaction: then nothing may follow, for it may have
+// committed. An adapter may know better.
 func (r *recorder) unlessFinished(err error) error {
-	if r.conn.PgConn().TxStatus() == transactionStatusIdle {
-		return ErrFinishedByClosure
+	if r.conn.PgConn().TxStatus() != transactionStatusIdle {
+		return err
 	}
-	return err
+	if tx, ok := r.tx.(interface{ RolledBackFor(err error) bool }); ok && tx.RolledBackFor(err) {
+		return err
+	}
+	return ErrFinishedByClosure
 }
 
 // ofAnotherCall tells that err comes from a Do inside the closure, on another database, which judged it already.

@@ -34,6 +34,23 @@ func (b Blocker) String() string {
 	return fmt.Sprintf("session %d of %s (%s, %s), in a transaction for %v", b.PID, b.Owner, b.Application, b.State, age)
 }
 
+// waitingSessions are those of some processes that wait for a lock.
+const waitingSessions = `select distinct pid from pg_locks where not granted and pid = any($1)`
+
+// waiting asks which of some processes wait for a lock, on a new connection: those asked about may hold all of a pool's.
+func waiting(config *pgx.ConnConfig, pids []int32) (found []int32) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupWithin)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, _ := conn.Query(ctx, waitingSessions, pids)
+	found, _ = pgx.CollectRows(rows, pgx.RowTo[int32])
+	return found
+}
+
 // lookupWithin bounds a look at what blocks an attempt.
 const lookupWithin = 2 * time.Second
 
@@ -60,8 +77,21 @@ const (
 		order by 6 limit 5`
 )
 
+// asking is a question to the server about blockers.
+type asking = func(context.Context, pgx.Tx) ([]Blocker, error)
+
+func blockers(sql string, arg any) asking {
+	return func(ctx context.Context, tx pgx.Tx) ([]Blocker, error) {
+		rows, err := tx.Query(ctx, sql, arg)
+		if err != nil {
+			return nil, err
+		}
+		return pgx.CollectRows(rows, scanBlocker)
+	}
+}
+
 // lookup asks on another connection.
-func lookup(ctx context.Context, db DB, sql string, arg any) (found []Blocker) {
+func lookup(ctx context.Context, db DB, ask asking) []Blocker {
 	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
 	db, release, err := reconnectable(ctx, base(db))
@@ -69,12 +99,15 @@ func lookup(ctx context.Context, db DB, sql string, arg any) (found []Blocker) {
 		return nil
 	}
 	defer release()
-	_ = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, sql, arg)
-		if err != nil {
-			return err
-		}
-		found, err = pgx.CollectRows(rows, scanBlocker)
+	return lookupOn(ctx, db, ask)
+}
+
+// lookupOn asks on db, no connection of which is in a transaction of the call.
+func lookupOn(ctx context.Context, db DB, ask asking) (found []Blocker) {
+	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
+	defer cancel()
+	_ = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+		found, err = ask(ctx, tx)
 		return err
 	})
 	return found

@@ -211,3 +211,65 @@ func TestCollide(t *testing.T) {
 	require.Equal(t, 3, met.Attempts[0]+met.Attempts[1])
 	require.Equal(t, 2, value(t, pool, 1))
 }
+
+// TestBudgetKeepsNoDebt has retries that never came: out of time, and out of their context.
+func TestBudgetKeepsNoDebt(t *testing.T) {
+	t.Parallel()
+	pool, seen := pgtest.Pool(t, 2), &recorded{}
+	runner := pgretry.New(pgretry.WithBudget(pgretry.NewBudget(0, 0.1)), pgretry.WithBackoff(1, 1), pgretry.WithObserver(seen))
+	// The budget holds one token, and makes the next in ten seconds.
+	require.ErrorIs(t, runner.Do(t.Context(), pool, failing(9, "40001", succeed), pgretry.WithMaxElapsed(5*time.Second)), pgretry.ErrExhausted)
+	require.Len(t, seen.attempts, 2)
+	for range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := runner.Do(ctx, pool, failing(9, "40001", succeed), pgretry.WithObserver(onFailure(cancel)))
+		require.ErrorIs(t, err, context.Canceled)
+		last := seen.attempts[len(seen.attempts)-1]
+		require.LessOrEqual(t, last.Wait, 10*time.Second)
+		require.Greater(t, last.Wait, time.Second)
+	}
+}
+
+// onFailure is called when an attempt has failed.
+type onFailure func()
+
+func (f onFailure) AttemptFailed(context.Context, pgretry.Attempt) { f() }
+func (onFailure) Finished(context.Context, pgretry.Outcome)        {}
+
+// TestReadOnlyServer has the pool connect anew, perhaps to another server.
+func TestReadOnlyServer(t *testing.T) {
+	t.Parallel()
+	pool, pids := pgtest.Pool(t, 1), map[uint32]bool{}
+	require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+		pids[tx.Conn().PgConn().PID()] = true
+		if len(pids) > 1 {
+			return nil
+		}
+		_, err := tx.Exec(ctx, raise("25006"))
+		return err
+	}, func(p *pgretry.Policy) { p.SlowWait, p.MaxSlowWait = 1, 1 }))
+	require.Len(t, pids, 2)
+}
+
+func TestForceFailsEveryKindOfStatement(t *testing.T) {
+	t.Parallel()
+	pool := counters(t, 1)
+	for name, fn := range map[string]pgretry.Func{
+		"SendBatch": func(ctx context.Context, tx pgx.Tx) error {
+			batch := &pgx.Batch{}
+			batch.Queue(`select 1`)
+			return tx.SendBatch(ctx, batch).Close()
+		},
+		"CopyFrom": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.CopyFrom(ctx, pgx.Identifier{"counter"}, []string{"id", "n"}, pgx.CopyFromRows(nil))
+			return err
+		},
+		"Savepoint": func(ctx context.Context, tx pgx.Tx) error {
+			return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error { return increment(ctx, savepoint, 1) })
+		},
+	} {
+		force := pgretrytest.NewForce(pool).Fail(1, "40001", pgretrytest.AtStatement)
+		require.NoError(t, pgretry.Do(t.Context(), force, fn), name)
+		require.Equal(t, 2, force.Attempts(), name)
+	}
+}

@@ -204,6 +204,31 @@ func TestSmallPool(t *testing.T) {
 		require.True(t, seen.noticed(pgretry.NoticeLocked))
 		require.Equal(t, 1, value(t, pool, 1))
 	})
+	t.Run("ItsOnlyConnectionTellsWhoHoldsALock", func(t *testing.T) {
+		t.Parallel()
+		pool := one(t)
+		holder, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
+		require.NoError(t, err)
+		defer func() { _ = holder.Close(context.Background()) }()
+		_, err = holder.Exec(t.Context(), `begin; update counter set n = 1`)
+		require.NoError(t, err)
+		runs, seen := 0, &recorded{}
+		err = pgretry.New(pgretry.WithKey("row 1"), pgretry.WithBackoff(1, 1), pgretry.WithObserver(seen)).
+			Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+				if runs++; runs <= 3 { // the lock across processes is taken, on the only connection
+					_, err := tx.Exec(ctx, raise("40001"))
+					return err
+				}
+				_, err := tx.Exec(ctx, `select from counter for update nowait`)
+				return err
+			})
+		require.True(t, seen.noticed(pgretry.NoticeLocked))
+		require.Equal(t, "55P03", pgretry.SQLSTATE(err))
+		require.Len(t, seen.attempts, 8)
+		for _, a := range seen.attempts[3:] {
+			require.EqualValues(t, holder.PgConn().PID(), a.Blockers[0].PID)
+		}
+	})
 	t.Run("ALostConnectionThatHeldTheLockIsGivenBackFirst", func(t *testing.T) {
 		t.Parallel()
 		direct, proxied, proxy := throughProxy(t)

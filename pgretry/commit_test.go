@@ -3,6 +3,7 @@ package pgretry_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -258,6 +259,86 @@ func TestMarkers(t *testing.T) {
 			return nil
 		}))
 		require.Equal(t, 1, value(t, direct, 1))
+	})
+	t.Run("AClosureThatGivesUpItsRightsWorksWithoutOne", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		var role, schema string
+		require.NoError(t, pool.QueryRow(t.Context(), `select 'tenant_' || replace(gen_random_uuid()::text, '-', ''), current_schema`).Scan(&role, &schema))
+		pgtest.Exec(t, pool, `create role `+role, `grant usage on schema `+schema+` to `+role, `grant all on counter to `+role)
+		t.Cleanup(func() { pgtest.Exec(t, pool, `drop owned by `+role, `drop role `+role) })
+		for name, first := range map[string]string{"role": `set local role ` + role, "read only": `set transaction read only`} {
+			runs := 0
+			for range 3 {
+				require.NoError(t, runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+					runs++
+					if _, err := tx.Exec(ctx, first); err != nil || name == "read only" {
+						return err
+					}
+					return increment(ctx, tx, 1)
+				}, pgretry.WithName(name)))
+			}
+			require.Equal(t, 4, runs, name) // learned once
+		}
+		require.Equal(t, 3, value(t, pool, 1))
+		require.NoError(t, runner.Do(t.Context(), pool, add))
+		require.Equal(t, 1, count(t, pool))
+	})
+	t.Run("AConflictAtItsInsertKeepsTheConnection", func(t *testing.T) {
+		t.Parallel()
+		pool, runner := setup(t)
+		pgtest.Exec(t, pool, `insert into counter values (2, 0)`)
+		cross := func(ctx context.Context, tx pgx.Tx, from, to int) error {
+			_, err := tx.Exec(ctx, `update counter set n = n + (select count(*) from counter where id = $1) where id = $2`, from, to)
+			return err
+		}
+		runs := 0
+		require.NoError(t, runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			if err := cross(ctx, tx, 1, 2); err != nil {
+				return err
+			}
+			if runs++; runs > 1 {
+				return nil
+			}
+			return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.Serializable}, func(other pgx.Tx) error { return cross(ctx, other, 2, 1) })
+		}, pgretry.WithIsolation(pgx.Serializable)))
+		require.Equal(t, 2, runs)
+		require.EqualValues(t, 2, pool.Stat().NewConnsCount())
+		require.Equal(t, 1, count(t, pool))
+	})
+	t.Run("ANotificationIsSentOnce", func(t *testing.T) {
+		t.Parallel()
+		direct, proxied, proxy := throughProxy(t)
+		pgtest.Exec(t, direct, pgretry.MarkerMigration)
+		listener, err := pgx.ConnectConfig(t.Context(), direct.Config().ConnConfig)
+		require.NoError(t, err)
+		defer func() { _ = listener.Close(context.Background()) }()
+		var channel string
+		require.NoError(t, listener.QueryRow(t.Context(), `select current_schema`).Scan(&channel))
+		_, err = listener.Exec(t.Context(), `listen `+channel)
+		require.NoError(t, err)
+		runner, sent := pgretry.New(pgretry.WithBackoff(1, 1)), []string(nil)
+		for unspent := false; !unspent; unspent = proxy.Disarm() { // cut at every byte of what the server answers at the end
+			armed, text := false, strconv.Itoa(len(sent))
+			require.NoError(t, runner.Do(t.Context(), proxied, func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `select pg_notify($1, $2)`, channel, text)
+				if !armed {
+					armed = true
+					proxy.Arm(pgtest.Cut{Answer: true, After: len(sent)})
+				}
+				return err
+			}))
+			sent = append(sent, text)
+		}
+		require.Greater(t, len(sent), 20)
+		pgtest.Exec(t, direct, `select pg_notify('`+channel+`', 'end')`)
+		var got []string
+		for len(got) == 0 || got[len(got)-1] != "end" {
+			n, err := listener.WaitForNotification(t.Context())
+			require.NoError(t, err)
+			got = append(got, n.Payload)
+		}
+		require.Equal(t, append(sent, "end"), got)
 	})
 	t.Run("ADroppedTableIsNoticed", func(t *testing.T) {
 		t.Parallel()

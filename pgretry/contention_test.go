@@ -393,3 +393,26 @@ func TestBehindPgBouncer(t *testing.T) {
 	require.True(t, seen.noticed(pgretry.NoticePooled))
 	require.False(t, seen.noticed(pgretry.NoticeLocked))
 }
+
+// TestWatchBehindPgBouncer has a transaction wait: its session's pid, as the client knows it, is the pooler's invention.
+func TestWatchBehindPgBouncer(t *testing.T) {
+	t.Parallel()
+	pool := counters(t, 1)
+	config := pool.Config()
+	config.ConnConfig.Port = pgtest.PgBouncer(t, pgtest.URL(t))
+	config.ConnConfig.RuntimeParams = nil
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	bounced := pgtest.Connect(t, config)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	seen := &onNotice{f: func(n pgretry.Notice) {
+		if n.Kind == pgretry.NoticePooled {
+			cancel()
+		}
+	}}
+	err := pgretry.New(pgretry.WithObserver(seen)).Do(ctx, bounced, func(ctx context.Context, _ pgx.Tx) error {
+		<-ctx.Done() // ended by the notice
+		return ctx.Err()
+	}, func(p *pgretry.Policy) { p.WatchAfter = time.Millisecond })
+	require.ErrorIs(t, err, context.Canceled)
+}

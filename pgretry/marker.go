@@ -62,6 +62,31 @@ type markerEntry struct {
 	id      *roleID
 	latest  atomic.Pointer[markers]
 	looking chan struct{} // holds a token while a call looks
+
+	anyRefused atomic.Bool
+	mu         sync.Mutex
+	refused    map[string]time.Time // when transactions of a name could last not write it
+}
+
+// mostRefused names are remembered.
+const mostRefused = 1000
+
+// refuse notes that transactions of this name cannot write the marker, such as those that switch to another role.
+func (e *markerEntry) refuse(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.refused == nil || len(e.refused) >= mostRefused {
+		e.refused = map[string]time.Time{}
+	}
+	e.refused[name] = time.Now()
+	e.anyRefused.Store(true)
+}
+
+func (e *markerEntry) refuses(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at, ok := e.refused[name]
+	return ok && time.Since(at) < absentFor
 }
 
 func (mt *markerTables) entry(id *roleID) *markerEntry {
@@ -141,9 +166,56 @@ func (c *call) newMarker(ctx context.Context, db DB) *marker {
 	if table == "" {
 		return nil
 	}
+	if e := c.runner.markers.entry(c.id); e.anyRefused.Load() && e.refuses(c.laneName()) {
+		return nil
+	}
 	var b [16]byte
 	_, _ = rand.Read(b[:])
 	return &marker{table: table, id: fmt.Sprintf("%x", b)}
+}
+
+// on returns tx with a COMMIT that writes m, if m is not nil.
+func (m *marker) on(tx pgx.Tx) pgx.Tx {
+	if m == nil {
+		return tx
+	}
+	return &markedTx{Tx: tx, commit: m.commitQuery()}
+}
+
+// markedTx commits with a marker. pgx's own Commit would close the connection when the marker's insert fails, as it
+// does for every other conflict at SERIALIZABLE.
+type markedTx struct {
+	pgx.Tx
+	commit string
+}
+
+func (t *markedTx) Commit(ctx context.Context) error {
+	tag, err := t.Exec(ctx, t.commit)
+	switch status := t.Conn().PgConn().TxStatus(); {
+	case err == nil && tag.String() == "ROLLBACK":
+		return pgx.ErrTxCommitRollback
+	case err == nil || status == transactionStatusIdle || t.Conn().IsClosed():
+	case status == transactionStatusFail:
+		_ = t.Tx.Rollback(ctx) // which closes a connection that cannot roll back
+	default:
+		_ = t.Conn().Close(ctx)
+	}
+	return err
+}
+
+// want makes the transaction leave the marker even if it wrote nothing: it may have sent a notification, which gives it no
+// transaction id before COMMIT.
+func (c *call) want(ctx context.Context, tx pgx.Tx, m *marker) error {
+	if m == nil || !c.rec.notifies {
+		return nil
+	}
+	ctx, cancel := c.patient(ctx)
+	defer cancel()
+	_, err := tx.Exec(ctx, `select pg_current_xact_id()`)
+	if err != nil {
+		c.rollback(ctx, tx)
+	}
+	return err
 }
 
 // commitQuery inserts the marker and commits, in one message. A transaction that wrote nothing leaves no marker: there

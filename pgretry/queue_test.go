@@ -31,7 +31,7 @@ func failing(runs int, sqlstate string, then func() error) pgretry.Func {
 	}
 }
 
-func nothing() error { return nil }
+func succeed() error { return nil }
 
 // patience is enough for what must happen soon.
 const patience = 20 * time.Second
@@ -141,7 +141,7 @@ func TestLearnedQueue(t *testing.T) {
 	narrow := func(t *testing.T) (*pgxpool.Pool, *pgretry.Runner) {
 		t.Helper()
 		pool, runner := setup(t)
-		require.NoError(t, runner.Do(t.Context(), pool, failing(2, "40P01", nothing)))
+		require.NoError(t, runner.Do(t.Context(), pool, failing(2, "40P01", succeed)))
 		return pool, runner
 	}
 	t.Run("KeepsOthersOfItsNameOut", func(t *testing.T) {
@@ -161,12 +161,12 @@ func TestLearnedQueue(t *testing.T) {
 	t.Run("NarrowsWhenManyMeet", func(t *testing.T) {
 		t.Parallel()
 		pool, runner := setup(t)
-		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", nothing)))
+		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", succeed)))
 		leave := stay(t, runner, pool)
 		require.False(t, keptOut(t, runner, pool))
 		leave()
 		for range 20 { // of 40 attempts half meet
-			require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", nothing)))
+			require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", succeed)))
 		}
 		defer stay(t, runner, pool)()
 		require.True(t, keptOut(t, runner, pool))
@@ -174,7 +174,7 @@ func TestLearnedQueue(t *testing.T) {
 	t.Run("LeavesTheBeatenAlone", func(t *testing.T) {
 		t.Parallel()
 		pool, runner := setup(t)
-		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", nothing)))
+		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", succeed)))
 		leave := stay(t, runner, pool)
 		alone, free, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		fails := 3 // beside the one who stays
@@ -222,7 +222,7 @@ func TestLockAcrossProcessesIsSharedOut(t *testing.T) {
 	}
 	eventually(t, func() bool { return seen.noticed(pgretry.NoticeLocked) })
 	require.NoError(t, pgretry.New(pgretry.WithKey("row"), pgretry.WithBackoff(1, 1)).
-		Do(t.Context(), pool, failing(3, "40001", nothing), pgretry.WithMaxElapsed(patience)))
+		Do(t.Context(), pool, failing(3, "40001", succeed), pgretry.WithMaxElapsed(patience)))
 	cancel()
 	wg.Wait()
 }
@@ -239,9 +239,9 @@ func TestReserveAndKeys(t *testing.T) {
 	for w := range 8 {
 		wg.Go(func() {
 			for i := range 50 {
-				fn, opts := failing(0, "", nothing), []pgretry.Option(nil)
+				fn, opts := failing(0, "", succeed), []pgretry.Option(nil)
 				if key := w % 4; key > 0 {
-					fn, opts = failing(2, "40001", nothing), []pgretry.Option{pgretry.WithKey(string(rune('a' + key)))}
+					fn, opts = failing(2, "40001", succeed), []pgretry.Option{pgretry.WithKey(string(rune('a' + key)))}
 				}
 				errs[w*50+i] = runner.Do(ctx, pool, fn, opts...)
 			}

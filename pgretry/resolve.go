@@ -15,6 +15,7 @@ func (c *call) settle(ctx context.Context, m *marker, f failure) failure {
 	case c.policy.classify(StageCommit, f.Err) != unknown:
 		if m != nil && m.refused(f.Err) {
 			c.runner.markers.forget(c.db)
+			c.runner.markers.entry(c.id).refuse(c.laneName())
 			f.Err = fmt.Errorf("%w: %w", errMarker, f.Err)
 		}
 		return f
@@ -36,10 +37,11 @@ func (c *call) settle(ctx context.Context, m *marker, f failure) failure {
 	return f
 }
 
-// refused tells that err is about the marker's table: it was dropped, or a right was revoked.
+// refused tells that err is about the marker: its table was dropped, a right was revoked, or the closure has switched to
+// a role without rights on it or to READ ONLY.
 func (m *marker) refused(err error) bool {
 	switch sqlstateOf(err) {
-	case undefinedTable, undefinedColumn, insufficientPrivilege:
+	case undefinedTable, undefinedColumn, insufficientPrivilege, readOnlyTransaction:
 		return true
 	}
 	return false

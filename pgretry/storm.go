@@ -2,7 +2,9 @@ package pgretry
 
 import (
 	"errors"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +15,7 @@ import (
 // Many transactions that lock the same rows in different orders tangle. The server undoes one knot per
 // deadlock_timeout (1 s) and victim, while those that try again tie new ones: throughput falls to about one a second.
 // So when several deadlocks come at once, the attempts of that name which have been running for longer than a
-// knot needs to form are ended, and start again one by one through the gate.
+// knot needs to form and wait for a lock are ended, and start again one by one through the gate.
 const (
 	stormDeadlocks = 3
 	stormWindow    = 2 * time.Second
@@ -144,6 +146,7 @@ func (fs *flights) rages(lane flightLane) bool {
 	}
 	s := fs.storms[lane]
 	if s == nil {
+		maps.DeleteFunc(fs.storms, func(_ flightLane, s *storm) bool { return time.Since(s.since) > stormWindow })
 		s = &storm{}
 		fs.storms[lane] = s
 	}
@@ -154,10 +157,25 @@ func (fs *flights) rages(lane flightLane) bool {
 	return s.deadlocks >= stormDeadlocks
 }
 
-// breakUp ends the attempts of a lane that may be tangled.
+// breakUp ends the attempts of a lane that are tangled: those that have run for a while and wait for a lock. Others of the
+// name, such as a long report that locks nothing, go on.
 func (fs *flights) breakUp(lane flightLane) {
+	pids := map[*flight]int32{}
+	var config *pgx.ConnConfig
 	fs.each(func(f *flight) {
-		if time.Since(f.begun) > tangledAfter && f.lane() == lane {
+		if f.conn != nil && time.Since(f.begun) > tangledAfter && f.lane() == lane {
+			pids[f] = int32(f.conn.PgConn().PID())
+			if config == nil {
+				config = f.conn.Config()
+			}
+		}
+	})
+	if len(pids) == 0 {
+		return
+	}
+	tangled := waiting(config, slices.Collect(maps.Values(pids)))
+	fs.each(func(f *flight) {
+		if pid, ok := pids[f]; ok && slices.Contains(tangled, pid) {
 			f.giveWay()
 		}
 	})

@@ -12,6 +12,7 @@ import (
 // it, unless a rollback to a savepoint has healed that. Nothing heals 40001: the snapshot stays, and what the failed
 // statement should have written is missing.
 type recorder struct {
+	tx       pgx.Tx
 	conn     *pgx.Conn
 	first    error
 	sql      string      // the statement that failed first, else the latest

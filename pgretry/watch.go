@@ -101,11 +101,27 @@ func (w *watch) look() {
 
 // untilFound looks again and again, less and less often, what blocks the backend with the given pid.
 func (c *call) untilFound(ctx context.Context, pid uint32) (found []Blocker) {
-	for pause := c.policy.WatchAfter; ; pause = min(2*pause, mostPause) {
-		found = lookup(ctx, c.db, blockersOfSession, pid)
+	for pause := c.policy.WatchAfter; !c.runner.gates.isPooled(c.id.databaseID); pause = min(2*pause, mostPause) {
+		found = lookup(ctx, c.db, c.blockersOf(pid))
 		if len(found) > 0 || sleep(ctx, pause) != nil {
 			return found
 		}
+	}
+	return nil
+}
+
+// blockersOf asks what blocks a session, unless a pooler stands between: the pid is then none of the server's.
+func (c *call) blockersOf(pid uint32) asking {
+	return func(ctx context.Context, tx pgx.Tx) ([]Blocker, error) {
+		var own uint32
+		if err := tx.QueryRow(ctx, `select pg_backend_pid()`).Scan(&own); err != nil {
+			return nil, err
+		}
+		if own != tx.Conn().PgConn().PID() {
+			c.notePooled(ctx, "")
+			return nil, errPooled
+		}
+		return blockers(blockersOfSession, pid)(ctx, tx)
 	}
 }
 
