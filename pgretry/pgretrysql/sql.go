@@ -22,16 +22,19 @@ import (
 // pgx's stdlib driver.
 //
 // A *sql.Tx cannot be wrapped, so an error that fn swallows is known by 25P02 alone, which is not retried: return the
-// first error. fn must neither commit nor roll back.
+// first error. fn must neither commit nor roll back, by SQL either: Do cannot refuse that. When fn has called tx.Commit
+// or tx.Rollback and the connection is lost, the error is [pgretry.ErrCommitUnknown].
+//
+// A transaction that only sends a notification leaves no commit marker: after a lost COMMIT it is sent again.
 func Do(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error, opts ...pgretry.Option) error {
 	a := &adapter{ctx: ctx, db: db, fn: fn}
-	return pgretry.Do(ctx, a, func(ctx context.Context, _ pgx.Tx) error { return fn(ctx, a.tx.sql) }, opts...)
+	return pgretry.Do(ctx, a, a.run, opts...)
 }
 
 // Using is [Do] on a Runner.
 func Using(ctx context.Context, r *pgretry.Runner, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error, opts ...pgretry.Option) error {
 	a := &adapter{ctx: ctx, db: db, fn: fn}
-	return r.Do(ctx, a, func(ctx context.Context, _ pgx.Tx) error { return fn(ctx, a.tx.sql) }, opts...)
+	return r.Do(ctx, a, a.run, opts...)
 }
 
 // adapter is the DB of one call. Its transactions follow each other.
@@ -40,6 +43,18 @@ type adapter struct {
 	db  *sql.DB
 	fn  func(ctx context.Context, tx *sql.Tx) error
 	tx  *tx
+}
+
+// run runs the closure. Where that has ended the transaction and lost the connection, it may have committed.
+func (a *adapter) run(ctx context.Context, _ pgx.Tx) error {
+	err := a.fn(ctx, a.tx.sql)
+	switch {
+	case !a.tx.driver.IsClosed() || !a.tx.over():
+		return err
+	case err == nil:
+		return pgretry.ErrCommitUnknown
+	}
+	return fmt.Errorf("%w: the closure ended the transaction: %w", pgretry.ErrCommitUnknown, err)
 }
 
 // Closure is what pgretry tells transactions without a name apart by.
@@ -134,6 +149,13 @@ func (t *tx) begin(ctx context.Context, opts pgx.TxOptions) (err error) {
 	}
 	return err
 }
+
+// over tells that the closure has called Commit or Rollback. It rolls back if not.
+func (t *tx) over() bool { return errors.Is(t.sql.Rollback(), sql.ErrTxDone) }
+
+// RolledBackFor tells pgretry that a transaction which its closure has ended did not commit: an error of the server aborted
+// it before, and COMMIT or ROLLBACK came to the same.
+func (t *tx) RolledBackFor(err error) bool { return err != nil && t.over() }
 
 func (t *tx) Conn() *pgx.Conn { return t.driver }
 

@@ -112,6 +112,45 @@ func TestDo(t *testing.T) {
 		require.Greater(t, cuts, 20)
 		require.Equal(t, cuts+1, value(t, b))
 	})
+	t.Run("AClosureThatEndsItsTransaction", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, pgretry.MarkerMigration)
+		err := pgretrysql.Do(t.Context(), b.db, func(ctx context.Context, tx *sql.Tx) error {
+			return errors.Join(add(ctx, tx), tx.Commit())
+		})
+		require.ErrorIs(t, err, pgretry.ErrFinishedByClosure)
+		require.Equal(t, 1, value(t, b))
+		runs := 0 // one that rolls back after an error, as many do, is run again
+		require.NoError(t, pgretrysql.Do(t.Context(), b.db, func(ctx context.Context, tx *sql.Tx) error {
+			if runs++; runs > 1 {
+				return add(ctx, tx)
+			}
+			_, err := tx.ExecContext(ctx, `do $$ begin raise exception using errcode = '40001'; end $$`)
+			return errors.Join(err, tx.Rollback())
+		}))
+		require.Equal(t, 2, runs)
+		require.Equal(t, 2, value(t, b))
+	})
+	t.Run("AClosureThatCommitsAndLosesTheAnswer", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, pgretry.MarkerMigration)
+		proxy := pgtest.NewProxy(t, pgtest.Addr(t))
+		config := b.pool.Config()
+		config.ConnConfig.Host, config.ConnConfig.Port = "127.0.0.1", uint16(proxy.Addr().Port)
+		through, runs := stdlib.OpenDBFromPool(pgtest.Connect(t, config)), 0
+		defer through.Close()
+		err := pgretrysql.Do(t.Context(), through, func(ctx context.Context, tx *sql.Tx) error {
+			runs++
+			if err := add(ctx, tx); err != nil {
+				return err
+			}
+			proxy.Arm(pgtest.Cut{Answer: true})
+			return tx.Commit()
+		})
+		require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
+		require.Equal(t, 1, runs)
+		require.Equal(t, 1, value(t, b))
+	})
 	t.Run("RollsBackWhatFails", func(t *testing.T) {
 		t.Parallel()
 		b, mine := setup(t), errors.New("mine")
