@@ -19,13 +19,15 @@
 //
 //   - reads inside the transaction whatever decides what it writes: what was read before [Do] is as old as the conflict;
 //   - sets the variables that it leaves behind anew in each run: append to a slice that you make inside;
-//   - uses the tx and the ctx it is given, and no other connection: that would see, and keep, what is undone;
+//   - uses the tx and the ctx it is given, and no other connection: that would see, and keep, what is undone. What it
+//     sends through tx.Conn() is not seen either, and must not end the transaction;
 //   - sends no mail, message or request: do that after Do has returned nil, or write it to an outbox table;
 //   - is quick: a slow one holds a connection and locks, and meets more conflicts;
 //   - returns every error. One that it swallows leaves the transaction aborted; Do then judges by the first error of
 //     the transaction, which it keeps, and not by the 25P02 that follows;
 //   - reads or closes the rows that it asks for, and keeps no tx: after the closure its methods return pgx.ErrTxClosed;
-//   - neither commits nor rolls back: tx.Commit and tx.Rollback return [ErrFinishedByClosure] and do nothing;
+//   - neither commits nor rolls back: tx.Commit and tx.Rollback return [ErrFinishedByClosure] and do nothing. COMMIT,
+//     ROLLBACK and their like as SQL are refused with the same error, are not sent, and end the call with a rollback;
 //   - calls no Do on the same database: that returns [ErrNested]. Pass tx to functions that need it.
 //
 // A savepoint (tx.Begin) heals an error that another statement can follow, such as 23505. It does not heal 40001: the
@@ -62,11 +64,13 @@
 //   - [WithKey] names what a transaction conflicts on. Transactions of one key run one after another.
 //   - Without a key, conflicts teach the [Runner] which transactions meet, by the name of the transaction and the
 //     table, and how many of them may run at once. The width halves when too many attempts meet, and grows back.
+//     Without [WithName] the closure's place in the program is the name. A helper that wraps Do puts the whole program
+//     into one queue so: let it pass a name on. READ ONLY transactions below SERIALIZABLE meet nobody and do not queue.
 //   - Transactions of several names at one queue share its time by [WithWeight], so that many short readers do not
 //     starve one long writer.
 //   - If conflicts go on, from other processes, the queue's first takes a session advisory lock before BEGIN. Behind a
 //     pooler in transaction mode, where such a lock does not hold, the queue stays within the process: [NoticePooled].
-//   - When deadlocks come in numbers, the transactions that are tangled give way and run one by one.
+//   - When deadlocks come in numbers, the transactions of that name which wait for locks give way and run one by one.
 //   - [Coalesce] turns many small writes into one transaction: group commit.
 //
 // # Waiting and limits
