@@ -68,7 +68,13 @@ func TestTransactionEndedBySQL(t *testing.T) {
 				_, err := tx.Exec(ctx, sql)
 				require.NoError(t, err, sql)
 			}
-			_, err := tx.Exec(ctx, `select $1::int as a$1 where 1 = $1`, 1) // neither $ quotes
+			if _, err := tx.Exec(ctx, `select $1::int as a$1 where 1 = $1`, 1); err != nil { // neither $ quotes
+				return err
+			}
+			if _, err := tx.Prepare(ctx, "end-of-day", `select 1`); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, "end-of-day")
 			return err
 		}, pgretry.WithMaxAttempts(1)))
 	})

@@ -8,6 +8,7 @@ func endsTransaction(sql string) bool {
 	for sql != "" {
 		first, rest := word(sql)
 		switch {
+		case !wordEnds(rest): // such as the prepared statement end-of-day
 		case isOneOf(first, "commit", "end", "abort"):
 			return true
 		case isOneOf(first, "rollback"):
@@ -56,6 +57,11 @@ func word(sql string) (first, rest string) {
 		end++
 	}
 	return sql[i:end], sql[end:]
+}
+
+// wordEnds tells that what follows a word does not belong to it.
+func wordEnds(rest string) bool {
+	return rest == "" || rest[0] <= ' ' || rest[0] == ';' || pastComment(rest, 0) > 0
 }
 
 // afterStatement is what follows the next semicolon that ends a statement.
