@@ -57,10 +57,8 @@ func (p *Policy) classify(stage Stage, err error) verdict {
 	switch {
 	case err == errStorm:
 		return conflict
-	case errors.Is(err, errVoid):
+	case errors.Is(err, errVoid), errors.Is(err, errMarker):
 		return broken
-	case errors.Is(err, errMarker):
-		return optional
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return p.classifyServer(stage, pgErr)
