@@ -49,6 +49,7 @@ func TestDeadlockStorm(t *testing.T) {
 		pool, runner, seen := counters(t, 1), pgretry.New(pgretry.WithName("storm")), &recorded{}
 		holder, err := pool.Begin(t.Context())
 		require.NoError(t, err)
+		defer func() { _ = holder.Rollback(context.Background()) }()
 		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
 		require.NoError(t, err)
 		done := begin(t, runner, pool, `update counter set n = n + 1 -- `+t.Name(), seen)
