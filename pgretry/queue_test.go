@@ -34,7 +34,7 @@ func failing(runs int, sqlstate string, then func() error) pgretry.Func {
 func succeed() error { return nil }
 
 // patience is enough for what must happen soon.
-const patience = 20 * time.Second
+const patience = 15 * time.Second
 
 // queued is a context that tells when a wait for it begins.
 type queued struct {
@@ -163,6 +163,7 @@ func TestLearnedQueue(t *testing.T) {
 		pool, runner := setup(t)
 		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", succeed)))
 		leave := stay(t, runner, pool)
+		defer leave()
 		require.False(t, keptOut(t, runner, pool))
 		leave()
 		for range 20 { // of 40 attempts half meet
@@ -176,16 +177,19 @@ func TestLearnedQueue(t *testing.T) {
 		pool, runner := setup(t)
 		require.NoError(t, runner.Do(t.Context(), pool, failing(1, "40001", succeed)))
 		leave := stay(t, runner, pool)
-		alone, free, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-		fails := 3 // beside the one who stays
+		defer leave()
+		alone, done := make(chan struct{}), make(chan error, 1)
+		free, end := context.WithCancel(t.Context())
+		defer end()
+		const fails = 3 // beside the one who stays
 		go func() {
-			done <- runner.Do(t.Context(), pool, failing(fails, "40001", func() error { close(alone); <-free; return nil }))
+			done <- runner.Do(t.Context(), pool, failing(fails, "40001", func() error { close(alone); <-free.Done(); return nil }))
 		}()
 		eventually(t, func() bool { return keptOut(t, runner, pool) }) // who must be alone goes first
 		leave()
 		<-alone
 		require.True(t, keptOut(t, runner, pool))
-		close(free)
+		end()
 		require.NoError(t, <-done)
 		require.False(t, keptOut(t, runner, pool))
 	})
