@@ -175,7 +175,7 @@ type refusedResults struct{ err error }
 
 func (r refusedResults) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, r.err }
 func (r refusedResults) Query() (pgx.Rows, error)         { return refusedRows{err: r.err}, r.err }
-func (r refusedResults) QueryRow() pgx.Row                { return refusedRow{r.err} }
+func (r refusedResults) QueryRow() pgx.Row                { return refusedRow(r) }
 func (r refusedResults) Close() error                     { return r.err }
 func (r refusedResults) Tx() pgx.Tx                       { return nil }
 
