@@ -211,19 +211,24 @@ func TestLockAcrossProcessesIsSharedOut(t *testing.T) {
 	defer cancel()
 	var wg sync.WaitGroup
 	var n atomic.Int64
-	for range 4 {
+	var next func() (waits chan struct{})
+	next = func() chan struct{} {
+		runs, queued := 0, whenQueued(ctx)
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				_ = busy.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
-					if n.Add(1)%4 != 0 {
-						return nil
-					}
-					_, err := tx.Exec(ctx, raise("40001"))
-					return err
-				}, pgretry.WithObserver(seen))
-			}
+			_ = busy.Do(queued, pool, func(ctx context.Context, tx pgx.Tx) error {
+				if runs++; runs == 1 && ctx.Err() == nil {
+					<-next() // so that one waits whenever one leaves
+				}
+				if n.Add(1)%4 != 0 {
+					return nil
+				}
+				_, err := tx.Exec(ctx, raise("40001"))
+				return err
+			}, pgretry.WithObserver(seen))
 		})
+		return queued.waits
 	}
+	next()
 	eventually(t, func() bool { return seen.noticed(pgretry.NoticeLocked) })
 	require.NoError(t, pgretry.New(pgretry.WithKey("row"), pgretry.WithBackoff(1, 1)).
 		Do(t.Context(), pool, failing(3, "40001", succeed), pgretry.WithMaxElapsed(patience)))
