@@ -26,6 +26,9 @@ var (
 	tables   = map[string]*table{}
 )
 
+// plainQuotes is what glibc writes for signs that the encoding of a database does not have.
+var plainQuotes = strings.NewReplacer("“", `"`, "”", `"`, "„", ",,", "‘", "'", "’", "'", "…", "...", "–", "-")
+
 func loadTable(lang string) *table {
 	tablesMu.Lock()
 	defer tablesMu.Unlock()
@@ -35,6 +38,9 @@ func loadTable(lang string) *table {
 	t := &table{byHead: map[[3]byte][]pattern{}}
 	for _, row := range catalogRows(lang, true) {
 		t.add(row[2], row[1])
+		if plain := plainQuotes.Replace(row[2]); plain != row[2] {
+			t.add(plain, row[1])
+		}
 	}
 	for _, row := range catalogRows(lang, false) {
 		if row[0] == "note" && row[1] == "at character" {
@@ -59,19 +65,6 @@ func (t *table) add(text, state string) {
 
 // find gives the SQLSTATE of a message; the pattern with the most literal bytes wins.
 func (t *table) find(message string) string {
-	state := t.findExact(message)
-	for _, position := range t.atChar {
-		if state != "" {
-			break
-		}
-		if at := position.FindStringIndex(message); at != nil {
-			state = t.findExact(message[:at[0]])
-		}
-	}
-	return state
-}
-
-func (t *table) findExact(message string) string {
 	state, most := "", -1
 	if len(message) >= 3 {
 		state, most = bestMatch(t.byHead[[3]byte([]byte(message[:3]))], message)
@@ -80,6 +73,23 @@ func (t *table) findExact(message string) string {
 		state = headed
 	}
 	return state
+}
+
+// withoutPosition puts before each form the same without the position at its end. The server adds it in its own language,
+// also to a message that has no translation.
+func withoutPosition(forms, langs []string) []string {
+	var out []string
+	for _, form := range forms {
+		for _, lang := range langs {
+			for _, position := range loadTable(lang).atChar {
+				if at := position.FindStringIndex(form); at != nil {
+					out = append(out, form[:at[0]])
+				}
+			}
+		}
+		out = append(out, form)
+	}
+	return out
 }
 
 func bestMatch(patterns []pattern, message string) (state string, most int) {
@@ -162,8 +172,9 @@ func (c *messageCache) stateOf(message string, langs []string, torn bool) string
 }
 
 func findState(message string, langs []string, torn bool) string {
-	forms := readings(message, langs)
-	for _, lang := range withEnglish(langs) {
+	langs = withEnglish(langs)
+	forms := withoutPosition(readings(message, langs), langs)
+	for _, lang := range langs {
 		for _, form := range forms {
 			if state := loadTable(lang).find(form); state != "" {
 				return state
@@ -173,7 +184,7 @@ func findState(message string, langs []string, torn bool) string {
 	if !torn || len(message) < minTorn {
 		return ""
 	}
-	for _, lang := range withEnglish(langs) {
+	for _, lang := range langs {
 		for _, form := range forms {
 			if state := loadTable(lang).findTorn(form); state != "" {
 				return state

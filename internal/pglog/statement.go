@@ -1,6 +1,7 @@
 package pglog
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -371,7 +372,18 @@ func (r *Record) settleState(cache *messageCache, langs []string) {
 	if first, _, more := strings.Cut(r.Message, "\n"); more && r.SQLState == "" {
 		r.SQLState = cache.stateOf(first, langs, r.torn) // somebody else's line may have come in between
 	}
-	if r.SQLState == "" {
-		r.SQLState = StateUnknown
+	r.SQLState = cmp.Or(r.otherState(), r.SQLState, StateUnknown)
+}
+
+// otherState is the SQLSTATE of a message that has another one elsewhere; empty when it has not.
+func (r *Record) otherState() string {
+	switch {
+	case r.SQLState == "40001" && strings.Contains(r.Detail, "buffer deadlock"):
+		return "40P01"
+	case r.SQLState == "42704" && r.Severity == Fatal:
+		if m := quotedName.FindStringSubmatch(r.Message); m != nil && m[1] == cmp.Or(r.User, m[1]) {
+			return "28000" // the role of a login
+		}
 	}
+	return ""
 }
