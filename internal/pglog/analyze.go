@@ -126,6 +126,7 @@ func (e *engine) readInput(ctx context.Context, a *arranged, prefix *Prefix, inf
 	st := e.streams[a.group]
 	if st == nil {
 		st = newStream(hashBytes([]byte(a.group)), e.settleHeld)
+		st.eager = a.Follow
 		e.streams[a.group] = st
 	}
 	src := &source{name: a.Name, stream: st, format: f, info: info}

@@ -45,7 +45,7 @@ func (e *engine) merge(p *parsed, src *source) {
 			e.record(it, src)
 		case it.key != 0:
 			x := src.stream.session(it.key)
-			x.releaseBy(&it.act, src.stream.settle)
+			x.releaseBy(&it.act, src.stream)
 			x.apply(&it.act)
 		}
 	}
@@ -101,8 +101,8 @@ func (e *engine) record(it *item, src *source) {
 	if it.key != 0 {
 		s = src.stream.session(it.key)
 		if !it.fromOdoo() {
-			s.releaseBy(&it.act, src.stream.settle)
-			s.releaseAt(localPart([]byte(rec.VXID)), src.stream.settle)
+			s.releaseBy(&it.act, src.stream)
+			s.releaseAt(localPart([]byte(rec.VXID)), src.stream)
 			s.apply(&it.act)
 		}
 		if s.conn != nil {
@@ -133,7 +133,7 @@ func (c *connection) fill(rec *Record) {
 func (e *engine) root(rec *Record, s *session, where Place, src *source, key uint64) {
 	root := &Root{
 		Place: where, SQLState: rec.SQLState, Time: rec.Time, touched: rec.Time, session: mix(src.stream.salt, key),
-		xid: rec.XID, hasXID: rec.HasXID, vxid: rec.VXID, user: rec.User, database: rec.Database, client: rec.Client,
+		shape: rec.shape, xid: rec.XID, hasXID: rec.HasXID, vxid: rec.VXID, user: rec.User, database: rec.Database, client: rec.Client,
 	}
 	counted := e.inRange(rec.Time)
 	if counted {
@@ -193,6 +193,9 @@ func (e *engine) cascade(rec *Record, s *session, where Place, src *source) {
 	c := Cascade{Place: where, Time: rec.Time, Root: root, Why: why}
 	if !e.inRange(rec.Time) {
 		return
+	}
+	if root != nil && root.provedBy(rec) {
+		src.stream.prove(root)
 	}
 	if rec.Program == Server && root != nil && doubtful(root, rec) {
 		s.held = append(s.held, heldCascade{cascade: c, database: rec.Database, rec: e.joinRecord(rec)})
@@ -277,9 +280,7 @@ func (e *engine) inRange(at int64) bool {
 // finish closes the books.
 func (e *engine) finish() *Result {
 	for _, st := range e.streams {
-		for _, x := range st.sessions {
-			x.release(0, st.settle)
-		}
+		st.finish()
 	}
 	if e.join != nil {
 		e.join.finish(e)

@@ -18,6 +18,7 @@ type Root struct {
 	Time     int64
 
 	session  uint64
+	shape    uint64
 	xid      uint64
 	hasXID   bool
 	vxid     string
@@ -85,15 +86,21 @@ type heldCascade struct {
 	rec      *Record // for a join, else nil
 }
 
-// doubtful tells whether a cascade's root is shown by nothing but its place: neither of the two has a transaction id,
-// though the log would show it. The virtual transaction ids then decide.
+// doubtful tells whether a cascade's root is shown by nothing but its place: the two have no transaction id to compare.
+// The virtual transaction ids of what follows then decide.
 func doubtful(c *Root, rec *Record) bool {
-	return c.hasXID && rec.HasXID && c.xid == 0 && rec.XID == 0 && c.vxid != "" && strings.HasSuffix(rec.VXID, "/0")
+	return c.vxid != "" && strings.HasSuffix(rec.VXID, "/0") && !c.provedBy(rec)
+}
+
+// provedBy tells whether the transaction ids show beyond doubt that a cascade is the root's. Ids that differ were sorted
+// out before.
+func (r *Root) provedBy(rec *Record) bool {
+	return r.hasXID && rec.HasXID && r.xid != 0 || r.vxid != "" && r.vxid == rec.VXID
 }
 
 // release decides the held cascades when the session's next transaction is seen. local is its virtual number, 0 when
 // the session ended.
-func (s *session) release(local uint64, settle func(heldCascade)) {
+func (s *session) release(local uint64, st *stream) {
 	if len(s.held) == 0 {
 		return
 	}
@@ -103,26 +110,29 @@ func (s *session) release(local uint64, settle func(heldCascade)) {
 	}
 	for _, h := range s.held {
 		if local > own+1 {
-			h.cascade.Root.cascades--
-			h.cascade.Root, h.cascade.Why = nil, whyBetween
+			st.doubt(h)
+			continue
 		}
-		settle(h)
+		if local != 0 {
+			st.prove(h.cascade.Root)
+		}
+		st.settle(h)
 	}
 	s.held = s.held[:0]
 }
 
 // releaseAt is release for a line that may not show a transaction.
-func (s *session) releaseAt(local uint64, settle func(heldCascade)) {
+func (s *session) releaseAt(local uint64, st *stream) {
 	if local != 0 {
-		s.release(local, settle)
+		s.release(local, st)
 	}
 }
 
 // releaseBy releases by what a session's lines said.
-func (s *session) releaseBy(a *activity, settle func(heldCascade)) {
-	s.releaseAt(a.local, settle)
+func (s *session) releaseBy(a *activity, st *stream) {
+	s.releaseAt(a.local, st)
 	if a.flags&actBoundary != 0 {
-		s.release(0, settle)
+		s.release(0, st)
 	}
 }
 
@@ -137,10 +147,58 @@ type stream struct {
 	salt     uint64
 	sessions map[uint64]*session
 	clock    uint64
+	eager    bool            // the log has no end yet
+	doubts   []heldCascade   // other transactions, which left no line, lie behind them
+	echoing  map[uint64]bool // kinds of errors that have left an aborted transaction behind, beyond doubt
+}
+
+// bounds of the memory; a doubt beyond them is decided by what was read so far.
+const (
+	maxDoubts  = 50_000
+	maxEchoing = 10_000
+)
+
+// prove notes that a cascade is tied beyond doubt: errors of this kind happen inside a transaction block, and their
+// program goes on.
+func (s *stream) prove(root *Root) {
+	if len(s.echoing) < maxEchoing {
+		s.echoing[root.shape] = true
+	}
+}
+
+// doubt puts off a cascade behind which unseen transactions lie: one of them may have failed unseen and caused it. The
+// rest of the log may show whether errors of the root's kind have cascades at all.
+func (s *stream) doubt(h heldCascade) {
+	if s.eager || len(s.doubts) >= maxDoubts {
+		s.decide(h)
+		return
+	}
+	s.doubts = append(s.doubts, h)
+}
+
+// decide names the root of a doubtful cascade if its kind is known to have cascades. A statement that runs outside
+// transaction blocks never is.
+func (s *stream) decide(h heldCascade) {
+	if !s.echoing[h.cascade.Root.shape] {
+		h.cascade.Root.cascades--
+		h.cascade.Root, h.cascade.Why = nil, whyBetween
+	}
+	s.settle(h)
+}
+
+// finish decides all that waits.
+func (s *stream) finish() {
+	for _, x := range s.sessions {
+		x.release(0, s)
+	}
+	for _, h := range s.doubts {
+		s.decide(h)
+	}
+	s.doubts = nil
 }
 
 func newStream(salt uint64, settle func(heldCascade)) *stream {
-	return &stream{salt: salt, sessions: map[uint64]*session{}, settle: settle}
+	return &stream{salt: salt, sessions: map[uint64]*session{}, settle: settle, echoing: map[uint64]bool{}}
 }
 
 // maxSessions bounds the memory; a session without a candidate needs none.
@@ -165,7 +223,7 @@ func (s *stream) evict() {
 	limit := s.clock - maxSessions/2
 	for key, x := range s.sessions {
 		if x.cand == nil && len(x.open) == 0 || x.seen < limit {
-			x.release(0, s.settle)
+			x.release(0, s)
 			delete(s.sessions, key)
 		}
 	}
@@ -175,7 +233,7 @@ func (s *stream) evict() {
 func (s *stream) restart(source uint64) {
 	for key, x := range s.sessions {
 		if x.source == source {
-			x.release(0, s.settle)
+			x.release(0, s)
 			delete(s.sessions, key)
 		}
 	}
@@ -261,11 +319,32 @@ func sameVirtual(c *Root, vxid string) bool {
 // they need not be the root of what follows.
 var survivable = map[string]bool{"42601": true, "26000": true, "34000": true, "08P01": true, "3B001": true, "22021": true}
 
+// survives tells whether the error may have come out of an aborted transaction: of the parser, of ROLLBACK TO, or of a
+// message of the protocol, which has no statement yet. What comes out of a running statement cannot.
+func (r *Record) survives() bool {
+	switch {
+	case !survivable[r.SQLState]:
+		return false
+	case r.SQLState == "42601":
+		return fromParser(r.Message)
+	case r.SQLState == "3B001":
+		return !is(sqlTokens(nil, r.Statement, 1), 0, "RELEASE")
+	}
+	return r.Statement == ""
+}
+
+// fromParser tells an error of the grammar from one of the analysis behind it, which has the same SQLSTATE. In other
+// languages than English it cannot tell and says yes.
+func fromParser(message string) bool {
+	return strings.Contains(message, " at or near ") || strings.Contains(message, " at end of input") ||
+		findState(message, nil, false) == ""
+}
+
 // newError makes an error the session's candidate.
 func (s *session) newError(rec *Record, root *Root) {
 	s.pending = false
 	old := s.cand
-	if survivable[rec.SQLState] && old != nil && old.cascades > 0 {
+	if old != nil && old.cascades > 0 && rec.survives() {
 		if strings.HasSuffix(rec.VXID, "/0") {
 			return // raised inside the aborted transaction
 		}
@@ -290,6 +369,28 @@ func shapeKey(state, statement string) uint64 {
 	h := hashBytes([]byte(state))
 	for word := range bytes.FieldsSeq([]byte(statement)) {
 		h = mix(h, hashBytes(word))
+	}
+	return h
+}
+
+// shapeHash hashes an error's SQLSTATE and statement without what changes from one run to the next: numbers, literals,
+// comments, white space.
+func shapeHash(state, statement string) uint64 {
+	h := hashBytes([]byte(state))
+	for i := 0; i < len(statement); {
+		switch c := statement[i]; {
+		case c <= ' ' || c >= '0' && c <= '9':
+			i++
+		case c == '\'':
+			i = literalEnd(statement, i)
+		case c == '/' && strings.HasPrefix(statement[i:], "/*"):
+			i = indexFrom(statement, i+2, "*/")
+		case c == '-' && strings.HasPrefix(statement[i:], "--"):
+			i = indexFrom(statement, i, "\n")
+		default:
+			h = (h ^ uint64(c)) * 1099511628211
+			i++
+		}
 	}
 	return h
 }

@@ -58,7 +58,8 @@ type Record struct {
 	table    string     // of the statement, once settled
 	conflict string     // that the context names, once settled
 	kind     Kind
-	ends     bool // the error left no transaction behind
+	shape    uint64 // see shapeHash, 0 where the log has no virtual transaction ids
+	ends     bool   // the error left no transaction behind
 	settled  bool
 	langs    []string // languages of the severity word, for the message tables
 	torn     bool     // the last line of its input, without a line end

@@ -327,6 +327,9 @@ func (r *Record) settle(cache *messageCache, langs []string) {
 	r.conflict, r.table = r.ConflictTable(), r.Table()
 	r.kind = kindOf(r)
 	r.ends = r.endsTransaction()
+	if r.VXID != "" {
+		r.shape = shapeHash(r.SQLState, cmp.Or(r.Statement, r.Message))
+	}
 	r.settled, r.known = true, nil
 }
 
