@@ -35,6 +35,8 @@ var carriers = []carrier{
 	{"syslog5424", unwrap5424},
 	{"syslog", unwrapSyslog},
 	{"loki", unwrapLoki},
+	{"fluentd", unwrapFluentd},
+	{"logplex", unwrapLogplex},
 	{"timestamp", unwrapTimestamp},
 	{"stern", unwrapStern},
 }
@@ -70,6 +72,10 @@ func unwrapJSON(line []byte, u *unwrapped) bool {
 			if !isString {
 				addNested(value, u)
 			}
+		case "properties": // of Azure
+			if !isString && !found {
+				text, found = nestedText(value)
+			}
 		case "error_severity", "record":
 			server = true // PostgreSQL's own jsonlog, or a record as an object
 		}
@@ -85,6 +91,17 @@ func unwrapJSON(line []byte, u *unwrapped) bool {
 		u.inner, u.partial = u.inner[:n-1], false
 	}
 	return true
+}
+
+// nestedText reads the message of an object.
+func nestedText(object []byte) (text []byte, found bool) {
+	scanObject(object, func(key, value []byte, isString bool) bool {
+		if isString && string(key) == "message" {
+			text, found = value, true
+		}
+		return !found
+	})
+	return text, found
 }
 
 // addNested takes the names of pod and container out of a shipper's metadata.
@@ -233,13 +250,19 @@ var months = map[string]time.Month{
 }
 
 // unwrapSyslog reads the classic form, journald's short forms and rsyslog's ISO form:
-// "Nov 22 10:19:27 host postgres[20265]: text".
+// "Nov 22 10:19:27 host postgres[20265]: text", also with the time in seconds.
 func unwrapSyslog(line []byte, u *unwrapped) bool {
 	at := 0
 	if _, next, ok := syslogPriority(line); ok {
 		at = next
 	}
-	t, at, ok := syslogTime(line, at)
+	t, next, ok := syslogTime(line, at)
+	epoch := false
+	if !ok {
+		t, next, ok = parseEpoch(line, at)
+		epoch = ok
+	}
+	at = next
 	if !ok || at >= len(line) || line[at] != ' ' {
 		return false
 	}
@@ -251,6 +274,9 @@ func unwrapSyslog(line []byte, u *unwrapped) bool {
 	end := syslogTag(line, host+1, u)
 	if end < 0 {
 		return false
+	}
+	if epoch && u.pid == 0 {
+		return false // so may a log_line_prefix begin
 	}
 	u.time = t
 	u.add(line[at:host])
@@ -346,6 +372,42 @@ func unwrapLoki(line []byte, u *unwrapped) bool {
 	return true
 }
 
+// unwrapFluentd reads "2026-11-22T10:19:27+00:00<tab>tag<tab>{…}", whose object is the next layer.
+func unwrapFluentd(line []byte, u *unwrapped) bool {
+	t, at, ok := parseTime(line, 0)
+	if !ok || at >= len(line) || line[at] != '\t' {
+		return false
+	}
+	tag, rest, ok := bytes.Cut(line[at+1:], []byte("\t"))
+	if !ok || len(rest) == 0 || rest[0] != '{' {
+		return false
+	}
+	u.time = t
+	u.add(tag)
+	u.inner = rest
+	return true
+}
+
+// unwrapLogplex reads Heroku's "2026-11-22T10:19:27+00:00 app[postgres.29]: [DATABASE] [5-1]  text".
+func unwrapLogplex(line []byte, u *unwrapped) bool {
+	t, at, ok := parseTime(line, 0)
+	if !ok || !hasPrefixAt(line, at, " app[postgres.") {
+		return false
+	}
+	pid, at, ok := parseUint(line, at+len(" app[postgres."))
+	if !ok || !hasPrefixAt(line, at, "]: ") {
+		return false
+	}
+	u.time, u.pid = t, uint32(pid)
+	rest := line[at+len("]: "):]
+	if end := bytes.Index(rest, []byte("] ")); end > 1 && rest[0] == '[' && !digitByte(rest[1]) {
+		u.add(rest[1:end])
+		rest = rest[end+2:]
+	}
+	u.inner = sequenced(rest, u)
+	return true
+}
+
 // unwrapTimestamp reads "2026-11-22T10:19:27.191Z text", as `docker logs -t` and cloud exports write it.
 func unwrapTimestamp(line []byte, u *unwrapped) bool {
 	t, at, ok := parseTime(line, 0)
@@ -359,9 +421,11 @@ func unwrapTimestamp(line []byte, u *unwrapped) bool {
 
 var sternForm = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]*) ([a-z0-9][a-z0-9.-]*) `)
 
-// unwrapStern reads "pod container text".
+// unwrapStern reads "pod container text", with or without colours.
 func unwrapStern(line []byte, u *unwrapped) bool {
-	line = stripColour(line)
+	if bytes.IndexByte(line[:min(len(line), 120)], 0x1b) >= 0 {
+		line = stripEscapes(line)
+	}
 	m := sternForm.FindSubmatchIndex(line)
 	if m == nil || !letterByte(line[m[2]]) && bytes.IndexByte(line[m[2]:m[3]], '-') < 0 {
 		return false

@@ -136,7 +136,7 @@ func (c *chunker) cut(buf []byte) int {
 	if c.idle {
 		return last
 	}
-	if c.format.csv {
+	if c.format.csv && len(c.format.layers) == 0 {
 		return cutCSV(buf, last)
 	}
 	tries := 0

@@ -22,7 +22,7 @@ func sniff(head []byte, prefix *Prefix) *format {
 	f := &format{}
 	lines := headLines(head)
 	inner := f.peel(lines)
-	if len(f.layers) == 0 && csvLike(head) {
+	if len(f.layers) == 0 && csvLike(head) || len(f.layers) > 0 && csvLike(bytes.Join(inner, []byte{'\n'})) {
 		f.csv, f.server = true, true
 		return f
 	}
@@ -30,7 +30,7 @@ func sniff(head []byte, prefix *Prefix) *format {
 	if prefix != nil {
 		f.prefixes, f.fixed = []*Prefix{prefix}, true
 	} else {
-		f.prefixes = guessPrefixes(withoutOdoo(inner), w)
+		f.prefixes = guessPrefixes(withoutOdoo(inner), w, f.trustPID)
 	}
 	f.server = len(f.prefixes) > 0 || jsonLike(inner)
 	f.sniffOdoo(inner)
@@ -207,6 +207,9 @@ func (f *format) startsRecord(line []byte) bool {
 			return false
 		}
 		line = inner
+	}
+	if f.csv {
+		return csvStartAt(line, 0)
 	}
 	if len(line) == 0 || line[0] == '\t' {
 		return false

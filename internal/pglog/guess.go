@@ -55,6 +55,9 @@ var knownPrefixes = []string{
 	"%c %t %u %d %h ",
 	"%m:%r:%u@%d:[%p]:",
 	"%m %c %l %x %v %e %q%u@%d %a %h ",
+	" sql_error_code = %e ",
+	"sql_error_code = %e ",
+	`sql_error_code = %e time_ms = "%m" pid="%p" proc_start_time="%s" session_id="%c" vtid="%v" tid="%x" log_line="%l" %qdatabase="%d" connection_source="%r" user="%u" application_name="%a" `,
 	"<%m>%p ",
 	"<%t>",
 	"< %m >",
@@ -120,12 +123,13 @@ func sampleOf(line []byte, w *words) (sample, bool) {
 	return sample{}, false
 }
 
-// guessPrefixes finds the templates that explain the sample lines, the most frequent first.
-func guessPrefixes(lines [][]byte, w *words) []*Prefix {
+// guessPrefixes finds the templates that explain the sample lines, the most frequent first. Where the carrier tells the
+// backend, the prefix need not.
+func guessPrefixes(lines [][]byte, w *words, backendKnown bool) []*Prefix {
 	samples := collectSamples(lines, w)
 	var found []*Prefix
 	for len(samples) > 0 && len(found) < maxTemplates {
-		best, left := bestPrefix(samples, w)
+		best, left := bestPrefix(samples, w, backendKnown)
 		if best == nil || len(left) == len(samples) {
 			break
 		}
@@ -136,10 +140,10 @@ func guessPrefixes(lines [][]byte, w *words) []*Prefix {
 }
 
 // bestPrefix picks the template that matches most samples, and gives the samples that it leaves.
-func bestPrefix(samples []sample, w *words) (*Prefix, []sample) {
+func bestPrefix(samples []sample, w *words, backendKnown bool) (*Prefix, []sample) {
 	few := spread(samples, 80)
 	best, most := winner(compiledPrefixes(), few, w, nil, 0)
-	if best == nil || !best.identifies() || best.explained(few, w)*20 < len(few)*19 {
+	if best == nil || !best.identifies() && !backendKnown || best.explained(few, w)*20 < len(few)*19 {
 		best, _ = winner(inferPrefixes(samples), few, w, best, most)
 	}
 	if best == nil {
@@ -189,7 +193,7 @@ func compileAll(texts []string) []*Prefix {
 }
 
 // score counts explained samples; a template that tells sessions apart, and one that names more, wins over one that
-// explains the same lines with less.
+// explains the same lines with less. A value of fixed form counts more than a name, which fits anything.
 func (p *Prefix) score(samples []sample, w *words) int {
 	n := p.explained(samples, w)
 	weight := 100
@@ -197,8 +201,12 @@ func (p *Prefix) score(samples []sample, w *words) int {
 		weight += 400
 	}
 	for _, o := range p.ops {
-		if o.escape != 0 && o.escape != '?' && o.escape != 'q' {
+		switch {
+		case o.escape == 0 || o.escape == '?' || o.escape == 'q':
+		case o.free():
 			weight++
+		default:
+			weight += 2
 		}
 	}
 	return n * weight

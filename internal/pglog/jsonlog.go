@@ -6,6 +6,7 @@ import (
 
 var (
 	keySeverity = []byte(`"error_severity":"`)
+	keyRecord   = []byte(`"record":`)
 	keySession  = []byte(`"session_id":"`)
 	keyVirtual  = []byte(`"vxid":"`)
 	keyPID      = []byte(`"pid":`)
@@ -23,6 +24,9 @@ func (w *worker) jsonRecord(line []byte, f *flow) bool {
 	if at < 0 {
 		return w.nestedRecord(line, f)
 	}
+	if bytes.Contains(line[:at], keyRecord) && w.nestedRecord(line, f) {
+		return true
+	}
 	f.open = false
 	rest := line[at+len(keySeverity):]
 	end := bytes.IndexByte(rest, '"')
@@ -35,6 +39,9 @@ func (w *worker) jsonRecord(line []byte, f *flow) bool {
 		return true
 	}
 	t, ok := w.words.names[string(word)]
+	if !ok {
+		t, ok = w.words.names[string(unescapeJSON(nil, word))]
+	}
 	switch {
 	case !ok:
 		return false
@@ -198,18 +205,23 @@ func (w *worker) unescaped(raw []byte) []byte {
 	return w.textRoom
 }
 
-// nestedRecord reads `{"level":"info","logger":"postgres","record":{"log_time":…,"error_severity":…}}`.
+// nestedRecord reads `{"level":"info","logger":"postgres","record":{"log_time":…,"error_severity":…}}`, or such a record
+// by itself that somebody wrote with blanks.
 func (w *worker) nestedRecord(line []byte, f *flow) bool {
 	var object []byte
 	scanObject(line, func(key, value []byte, isString bool) bool {
-		if string(key) == "record" && !isString {
+		switch {
+		case string(key) == "record" && !isString:
 			object = value
+		case string(key) == "error_severity":
+			object = line
 		}
 		return object == nil
 	})
 	if len(object) < 2 || object[0] != '{' {
 		return false
 	}
+	f.open = false
 	var severity []byte
 	scanObject(object, func(key, value []byte, _ bool) bool {
 		if string(key) == "error_severity" {
@@ -217,7 +229,7 @@ func (w *worker) nestedRecord(line []byte, f *flow) bool {
 		}
 		return severity == nil
 	})
-	t, ok := w.words.names[string(severity)]
+	t, ok := w.words.names[string(unescapeJSON(nil, severity))]
 	if !ok {
 		return false
 	}
@@ -239,7 +251,7 @@ func (w *worker) errorOrQuietJSON(object []byte, t token, f *flow) {
 		return true
 	})
 	w.out.span.add(rec.Time)
-	w.f.user, w.f.database = []byte(rec.User), []byte(rec.Database)
+	w.f.user, w.f.database, w.f.vxid = []byte(rec.User), []byte(rec.Database), []byte(rec.VXID)
 	if key := w.sessionKey(); key != 0 {
 		w.quiet([]byte(rec.Message), key)
 	}

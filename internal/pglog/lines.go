@@ -4,8 +4,6 @@ import "bytes"
 
 // parseLines walks over physical lines.
 func (w *worker) parseLines(c *chunk) {
-	w.plain, w.same = len(w.format.layers) == 0, nil
-	w.u = unwrapped{scratch: w.u.scratch, clock: w.u.clock}
 	for w.next = 0; w.next < len(c.data); {
 		w.line++
 		line := c.data[w.next:]
@@ -26,11 +24,10 @@ func (w *worker) parseLines(c *chunk) {
 	w.out.lines = w.line
 }
 
-// unwrap takes the carriers off and joins lines that they split.
-func (w *worker) unwrap(line []byte) {
+// peel takes the carriers off; partial tells that the next line of the source goes on with this one.
+func (w *worker) peel(line []byte) (partial bool) {
 	u := &w.u
 	*u = unwrapped{inner: line, scratch: u.scratch, clock: u.clock}
-	partial := false
 	for _, layer := range w.format.layers {
 		inner := u.inner
 		u.partial = false
@@ -42,6 +39,13 @@ func (w *worker) unwrap(line []byte) {
 	if !w.format.trustPID && u.chunk == 0 {
 		u.pid = 0
 	}
+	return partial
+}
+
+// unwrap takes the carriers off and joins lines that they split.
+func (w *worker) unwrap(line []byte) {
+	u := &w.u
+	partial := w.peel(line)
 	f := w.flowOf(u.source, u.name)
 	switch {
 	case partial:
@@ -248,7 +252,7 @@ func (w *worker) guessMore(line []byte) bool {
 			lines = append(lines, inner)
 		}
 	}
-	found := guessPrefixes(lines, w.words)
+	found := guessPrefixes(lines, w.words, w.format.trustPID)
 	for _, p := range found {
 		if len(w.extra) < maxTemplates {
 			w.extra = append(w.extra, p)

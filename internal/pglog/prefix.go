@@ -20,6 +20,9 @@ type op struct {
 	literal string
 }
 
+// free tells whether the value of an escape may hold anything.
+func (o op) free() bool { return o.escape == '?' || strings.IndexByte("audhrLbi", o.escape) >= 0 }
+
 // fields is what a prefix says about a line; byte slices point into the line.
 type fields struct {
 	owner    *Prefix // of the template that quick filled it for
@@ -123,9 +126,13 @@ func (p *Prefix) from(i, at int, line []byte, w *words, f *fields, steps *int) (
 		case 'a', 'u', 'd', 'h', 'r', 'L', 'b', 'i', '?':
 			return p.freeText(i, at, line, w, f, steps)
 		default:
-			next, ok := f.scan(o.escape, line, skipSpaces(line, at))
+			start := skipSpaces(line, at)
+			next, ok := f.scan(o.escape, line, start)
 			if !ok {
 				return token{}, 0, false
+			}
+			if next == start {
+				next = at // no value, so the blanks are not its padding
 			}
 			if i+1 < len(p.ops) && (p.ops[i+1].escape != 0 || p.ops[i+1].literal[0] != ' ') {
 				next = skipSpacesUnless(line, next, p.ops[i+1])
@@ -228,6 +235,7 @@ func (f *fields) scan(escape byte, line []byte, at int) (int, bool) {
 	case 's':
 		_, next, ok := parseTime(line, at)
 		if !ok { // background processes have no start time
+			f.start = 0
 			return at, true
 		}
 		f.start = hashBytes(line[at:next])
@@ -283,10 +291,7 @@ func (f *fields) scanSession(line []byte, at int) (int, bool) {
 	if !ok {
 		return at, false
 	}
-	f.session = start<<32 | pid
-	if f.pid == 0 {
-		f.pid = uint32(pid)
-	}
+	f.session, f.pid = start<<32|pid, uint32(pid)
 	return end, true
 }
 
@@ -299,6 +304,7 @@ func (f *fields) scanVXID(line []byte, at int) int {
 		next++
 	}
 	if bytes.IndexByte(line[at:next], '/') < 0 {
+		f.vxid = nil
 		return at
 	}
 	f.vxid = line[at:next]

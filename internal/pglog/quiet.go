@@ -41,7 +41,7 @@ const maxTime = 40
 
 // keepTime remembers the text of a time. Without a carrier it is a part of the chunk, and need not be copied.
 func (w *worker) keepTime(text []byte) {
-	if w.plain || w.format.csv {
+	if w.plain {
 		from := cap(w.chunk) - cap(text)
 		w.lastTime = span{from: from, to: from + len(text)}
 		return

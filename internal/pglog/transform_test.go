@@ -3,8 +3,11 @@ package pglog_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -77,7 +80,21 @@ func carriersUnderTest() map[string]func(int, string) []string {
 		"Compose":       func(_ int, line string) []string { return one("db-1  | %s", line) },
 		"ComposeColour": func(_ int, line string) []string { return one("\x1b[36mdb-1  |\x1b[0m %s", line) },
 		"Stern":         func(_ int, line string) []string { return one("postgres-0 postgres %s", line) },
-		"Kubectl":       func(_ int, line string) []string { return one("[pod/postgres-0/postgres] %s", line) },
+		"SternColour": func(_ int, line string) []string {
+			return one("\x1b[38;5;2mpostgres-0\x1b[0m \x1b[38;5;3mpostgres\x1b[0m %s", line)
+		},
+		"JournaldUnix": func(n int, line string) []string {
+			return one("1795342767.%06d db-host postgres[742]: %s", n, line)
+		},
+		"FluentdFile": func(_ int, line string) []string {
+			text, _ := json.Marshal(line + "\n")
+			return one("2026-11-22T10:19:27+00:00\tkube.postgres\t{\"log\":%s,\"stream\":\"stderr\"}", text)
+		},
+		"AzureEvents": func(n int, line string) []string {
+			text, _ := json.Marshal(line)
+			return one(`{"time":"%s","category":"PostgreSQLLogs","properties":{"timestamp":"%s","processId":17,"message":%s}}`, stamp(n), stamp(n), text)
+		},
+		"Kubectl": func(_ int, line string) []string { return one("[pod/postgres-0/postgres] %s", line) },
 		"Journald": func(_ int, line string) []string {
 			return one("Nov 22 10:19:27 db-host postgres[742]: %s", line)
 		},
@@ -149,6 +166,78 @@ func TestCarriers(t *testing.T) {
 				require.Equal(t, expected(set+".json"), judge(&got, cascades), "%s %+v", set, result.Files)
 			}
 		})
+	}
+}
+
+// TestCarriersOfCSV wraps csvlog, whose records may take several lines, and writes its records as operators do.
+func TestCarriersOfCSV(t *testing.T) {
+	t.Parallel()
+	carriers := carriersUnderTest()
+	for _, name := range []string{"DockerJSON", "DockerJSONSplit", "CRI", "CRISplit", "Compose", "Stern", "JournaldISO", "RFC5424", "DockerTimestamps", "Fluent"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, moved := transform(readLines(t, "testdata/labelled/pg_default_C_csv.log"), carriers[name])
+			checkMoved(t, "pg_default_C_csv.json", text, moved)
+		})
+	}
+	for name, wrap := range map[string]func(record map[string]string) any{
+		"CloudNativePG": func(record map[string]string) any {
+			return map[string]any{"level": "info", "ts": "2026-11-22T10:19:27Z", "logger": "postgres", "msg": "record", "logging_pod": "db-1", "record": record}
+		},
+		"PlainRecords": func(record map[string]string) any { return record },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, moved := csvAsJSON(t, "testdata/labelled/pg_default_C_csv.log", wrap)
+			checkMoved(t, "pg_default_C_csv.json", text, moved)
+		})
+	}
+}
+
+// checkMoved compares the answer for a rewritten log with that for the log as it was.
+func checkMoved(t *testing.T, label, text string, moved map[int64]int64) {
+	t.Helper()
+	l := readLabel(t, "testdata/labelled/"+label)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "x.log"), []byte(text), 0o600))
+	got := moveLabel(l, "x.log", moved)
+	result, cascades := analyze(t, dir, []string{"x.log"})
+	require.Equal(t, l.Totals.RootsByState, result.Totals.RootsByState, "%+v", result.Files)
+	require.Equal(t, l.expectedTables(), result.Totals.ConflictRootsByName, "%+v", result.Files)
+	require.Equal(t, expected(label), judge(&got, cascades), "%+v", result.Files)
+}
+
+var csvNames = strings.Fields(`log_time user_name database_name process_id connection_from session_id session_line_num command_tag
+	session_start_time virtual_transaction_id transaction_id error_severity sql_state_code message detail hint internal_query
+	internal_query_pos context query query_pos location application_name backend_type leader_pid query_id`)
+
+// csvAsJSON writes each record of a csvlog as one JSON object under the names of its columns.
+func csvAsJSON(t *testing.T, path string, wrap func(map[string]string) any) (string, map[int64]int64) {
+	t.Helper()
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	reader := csv.NewReader(file)
+	reader.FieldsPerRecord = -1
+	var out strings.Builder
+	moved := map[int64]int64{}
+	for n := int64(1); ; n++ {
+		row, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return out.String(), moved
+		}
+		require.NoError(t, err)
+		line, _ := reader.FieldPos(0)
+		moved[int64(line)] = n
+		record := map[string]string{}
+		for i, value := range row {
+			if value != "" {
+				record[csvNames[i]] = value
+			}
+		}
+		text, err := json.Marshal(wrap(record))
+		require.NoError(t, err)
+		out.WriteString(strings.ReplaceAll(string(text), `","`, `", "`) + "\n")
 	}
 }
 

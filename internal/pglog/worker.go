@@ -71,17 +71,22 @@ func (w *worker) parse(c *chunk) *parsed {
 	w.guesses, w.extra, w.line = 0, nil, 0
 	w.use(0)
 	w.chunk, w.lastTime, w.timeRoom = c.data, span{}, w.timeRoom[:0]
-	if w.format.csv {
+	w.plain, w.same = len(w.format.layers) == 0, nil
+	w.u = unwrapped{scratch: w.u.scratch, clock: w.u.clock}
+	switch {
+	case w.format.csv && w.plain:
 		w.parseCSV(c)
-	} else {
+	case w.format.csv:
+		w.parseWrappedCSV(c)
+	default:
 		w.parseLines(c)
 	}
 	w.finish()
 	return w.out
 }
 
-// finish settles the records and adds what the sessions said after their last error.
-func (w *worker) finish() {
+// addLastTime reads the time that keepTime has kept.
+func (w *worker) addLastTime() {
 	last := w.timeRoom
 	if len(last) == 0 {
 		last = w.chunk[w.lastTime.from:w.lastTime.to]
@@ -89,6 +94,11 @@ func (w *worker) finish() {
 	if t, _, ok := parseTime(last, 0); ok {
 		w.out.span.add(t)
 	}
+}
+
+// finish settles the records and adds what the sessions said after their last error.
+func (w *worker) finish() {
+	w.addLastTime()
 	w.chunk = nil
 	for i := range w.out.items {
 		if rec := w.out.items[i].rec; rec != nil {

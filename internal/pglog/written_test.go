@@ -3,6 +3,7 @@ package pglog_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,48 @@ func pairs(t *testing.T, text string) map[int64]int64 {
 		}
 	}
 	return out
+}
+
+// TestPrefixesThatMayBeMisread writes the same two interleaved sessions with prefixes that look like others.
+func TestPrefixesThatMayBeMisread(t *testing.T) {
+	t.Parallel()
+	for name, form := range map[string]struct{ background, session, root, echo string }{
+		"StateBehindNames": {"2026-11-22 10:00:00.000 UTC [7] ", "2026-11-22 10:00:00.000 UTC [PID] u@d 00000 ",
+			"2026-11-22 10:00:00.000 UTC [PID] u@d 22012 ", "2026-11-22 10:00:00.000 UTC [PID] u@d 25P02 "},
+		"NoVirtualID": {"2026-11-22 10:00:00.000 UTC [7]  0 ", "2026-11-22 10:00:00.000 UTC [PID]  0 u@d ",
+			"2026-11-22 10:00:00.000 UTC [PID] PID/7 801 u@d ", "2026-11-22 10:00:00.000 UTC [PID] PID/7 801 u@d "},
+		"Heroku": {"2026-11-22T10:00:00+00:00 app[postgres.7]: [DATABASE] [1-1]  sql_error_code = 00000 ",
+			"2026-11-22T10:00:00+00:00 app[postgres.PID]: [DATABASE] [1-1]  sql_error_code = 00000 ",
+			"2026-11-22T10:00:00+00:00 app[postgres.PID]: [DATABASE] [1-1]  sql_error_code = 22012 ",
+			"2026-11-22T10:00:00+00:00 app[postgres.PID]: [DATABASE] [1-1]  sql_error_code = 25P02 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var text strings.Builder
+			text.WriteString(form.background + "LOG:  database system is ready to accept connections\n")
+			want := map[int64]int64{}
+			line := int64(1)
+			say := func(prefix, pid, words string) {
+				text.WriteString(strings.ReplaceAll(prefix, "PID", pid) + words + "\n")
+				line++
+			}
+			for _, pid := range []string{"41", "42", "43", "44", "45"} {
+				say(form.session, pid, "LOG:  connection authorized: user=u database=d")
+			}
+			for _, pid := range []string{"41", "42", "43", "44", "45"} {
+				say(form.root, pid, "ERROR:  division by zero")
+				say(form.root, pid, "STATEMENT:  SELECT 1/0")
+			}
+			for i, pid := range []string{"41", "42", "43", "44", "45"} {
+				say(form.background, pid, "LOG:  checkpoint starting: time")
+				say(form.echo, pid, "ERROR:  current transaction is aborted, commands ignored until end of transaction block")
+				want[line] = int64(7 + 2*i)
+				say(form.echo, pid, "STATEMENT:  SELECT 2")
+				say(form.session, pid, "LOG:  disconnection: session time: 0:00:00.011 user=u database=d host=127.0.0.1 port=48586")
+			}
+			require.Equal(t, want, pairs(t, text.String()))
+		})
+	}
 }
 
 // TestErrorsOfAnAbortedTransaction has errors that come before the check for an aborted transaction: whether they came out
