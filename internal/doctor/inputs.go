@@ -13,8 +13,9 @@ import (
 
 // Inputs turns the arguments of the command line into inputs. A directory stands for every file below it, hidden ones
 // left out; one without any file is an error. What cannot be opened becomes an input too, so that the others are read
-// and this one is named. An input is named by its base name; where two share it, by its path relative to the argument,
-// and by the whole path where even that is not enough.
+// and this one is named. An input is named by its base name; where two share it, by its path relative to the argument
+// (where each is an argument, by the end of its path that tells them apart), and by the whole path where even that is not
+// enough.
 func Inputs(arguments []string) ([]pglog.Input, error) {
 	var found []found
 	for _, argument := range arguments {
@@ -76,6 +77,20 @@ func isFile(path string, entry fs.DirEntry) bool {
 	return err != nil || info.Mode().IsRegular()
 }
 
+// distinct gives the shortest end of a path that no other one has: two files of one name, each an argument, are told
+// apart by their directories.
+func distinct(path string, list []found) string {
+	parts := strings.Split(filepath.ToSlash(path), "/")
+	for n := 2; n < len(parts); n++ {
+		end := "/" + strings.Join(parts[len(parts)-n:], "/")
+		other := func(f found) bool { return f.path != path && strings.HasSuffix("/"+filepath.ToSlash(f.path), end) }
+		if !slices.ContainsFunc(list, other) {
+			return end[1:]
+		}
+	}
+	return path
+}
+
 func named(list []found) []pglog.Input {
 	bases, relatives := map[string]int{}, map[string]int{}
 	for _, f := range list {
@@ -87,6 +102,9 @@ func named(list []found) []pglog.Input {
 		name := filepath.Base(f.path)
 		if bases[name] > 1 {
 			name = f.relative
+			if f.relative == f.path {
+				name = distinct(f.path, list)
+			}
 		}
 		if relatives[name] > 1 && name == f.relative {
 			name = f.path

@@ -82,6 +82,10 @@ func TestNamesOfInputs(t *testing.T) {
 		names = append(names, in.Name)
 	}
 	require.ElementsMatch(t, []string{"a/x.log", "b/x.log", "y.log"}, names)
+
+	inputs, err = doctor.Inputs([]string{filepath.Join(dir, "a/x.log"), filepath.Join(dir, "b/x.log")})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a/x.log", "b/x.log"}, []string{inputs[0].Name, inputs[1].Name}, "each an argument")
 }
 
 func TestTextPutsTheVerdictFirst(t *testing.T) {
