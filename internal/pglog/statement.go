@@ -353,10 +353,33 @@ func contextTable(context string) string {
 
 var stateLiteral = regexp.MustCompile(`'([0-9A-Z]{5})'`)
 
-// raised tells whether the message was made by RAISE of a PL/pgSQL function, whatever its words.
+// raised tells whether the message was made by RAISE of a PL/pgSQL function, whatever its words: the context says so, or,
+// where a terse log has none, the statement gives the words.
 func (r *Record) raised() bool {
 	first, _, _ := strings.Cut(r.Context, "\n")
-	return strings.Contains(first, "PL/pgSQL") && strings.Contains(first, "RAISE")
+	return strings.Contains(first, "PL/pgSQL") && strings.Contains(first, "RAISE") || r.Context == "" && r.saysItself()
+}
+
+// saysItself tells whether the statement holds the message as a literal.
+func (r *Record) saysItself() bool {
+	i := strings.Index(r.Statement, r.Message)
+	end := i + len(r.Message)
+	return r.Message != "" && i > 0 && r.Statement[i-1] == '\'' && end < len(r.Statement) && r.Statement[end] == '\''
+}
+
+// stateRaised is the SQLSTATE that the statement names, the usual one where it names none or several.
+func (r *Record) stateRaised() string {
+	state := ""
+	for _, m := range stateLiteral.FindAllStringSubmatch(r.Statement, -1) {
+		if !knownStates()[m[1]] || m[1] == state {
+			continue
+		}
+		if state != "" {
+			return "P0001"
+		}
+		state = m[1]
+	}
+	return cmp.Or(state, "P0001")
 }
 
 // settleState finds the SQLSTATE where the log does not give it.
@@ -365,10 +388,7 @@ func (r *Record) settleState(cache *messageCache, langs []string) {
 		return
 	}
 	if r.raised() {
-		r.SQLState = "P0001"
-		if m := stateLiteral.FindStringSubmatch(r.Statement); m != nil && knownStates()[m[1]] {
-			r.SQLState = m[1]
-		}
+		r.SQLState = r.stateRaised()
 		return
 	}
 	r.SQLState = cache.stateOf(r.Message, langs, r.torn)

@@ -3,12 +3,13 @@ package pglog_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/charmap"
 )
+
+const head = "2026-11-22 10:00:00.000 UTC [41] u@d "
 
 // TestStatesOfMessages reads messages as real servers wrote them, without an SQLSTATE.
 func TestStatesOfMessages(t *testing.T) {
@@ -37,14 +38,23 @@ func TestStatesOfMessages(t *testing.T) {
 		"FEHLER:  Tabelle »t« existiert nicht":                                                           "42P01",
 		"FEHLER:  LIMIT darf nicht negativ sein":                                                         "2201W",
 	} {
-		require.Equal(t, map[string]int64{state: 1}, statesOf(t, "2026-11-22 10:00:00.000 UTC [41] u@d "+line+"\n"), line)
+		require.Equal(t, map[string]int64{state: 1}, statesOf(t, head+line+"\n"), line)
 	}
 	quoted, err := charmap.Windows1252.NewEncoder().String("ERROR:  no existe el \"savepoint\" «s»")
 	require.NoError(t, err)
-	require.Equal(t, map[string]int64{"3B001": 1}, statesOf(t, "2026-11-22 10:00:00.000 UTC [41] u@d "+quoted+"\n"),
+	require.Equal(t, map[string]int64{"3B001": 1}, statesOf(t, head+quoted+"\n"),
 		"a sign that the encoding does not have")
-	deadlock := strings.ReplaceAll("PERROR:  canceling statement due to conflict with recovery\n"+
-		"PDETAIL:  User transaction caused buffer deadlock with recovery.\n", "P", "2026-11-22 10:00:00.000 UTC [41] u@d ")
+	for statement, state := range map[string]string{
+		"SELECT raise_it('P0001', 'deadlock detected')":                                     "P0001",
+		"SELECT raise_it('40001', 'deadlock detected')":                                     "40001",
+		"SELECT raise_it('40001', 'x'), raise_it('P0001', 'deadlock detected') /* 22012 */": "P0001",
+		"UPDATE t SET a = 1": "40P01",
+	} {
+		terse := head + "ERROR:  deadlock detected\n" + head + "STATEMENT:  " + statement + "\n"
+		require.Equal(t, map[string]int64{state: 1}, statesOf(t, terse), statement)
+	}
+	deadlock := head + "ERROR:  canceling statement due to conflict with recovery\n" +
+		head + "DETAIL:  User transaction caused buffer deadlock with recovery.\n"
 	require.Equal(t, map[string]int64{"40P01": 1}, statesOf(t, deadlock))
 }
 

@@ -72,7 +72,7 @@ func TestPrefixesThatMayBeMisread(t *testing.T) {
 // of one is not known. What comes out of a running statement can only be the root of what follows.
 func TestErrorsOfAnAbortedTransaction(t *testing.T) {
 	t.Parallel()
-	const prefix = "2026-11-22 10:00:00.000 UTC [41] u@d "
+	const prefix = head
 	const echo = prefix + "ERROR:  current transaction is aborted, commands ignored until end of transaction block\n"
 	for message, root := range map[string]int64{
 		"syntax error at or near \"SELCT\" at character 1\n" + prefix + "STATEMENT:  SELCT 1":                               0,
