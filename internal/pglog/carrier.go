@@ -64,9 +64,11 @@ func unwrapJSON(line []byte, u *unwrapped) bool {
 			if isString && !found {
 				text, found, docker = value, true, string(key) == "log"
 			}
-		case "_HOSTNAME", "host", "hostname", "pod_name", "container_name", "CONTAINER_NAME", "container_id", "pod", "container", "namespace", "namespace_name", "instance", "unit", "_SYSTEMD_UNIT":
+		case "_HOSTNAME", "host", "hostname", "pod_name", "container_name", "CONTAINER_NAME", "container_id", "pod", "container", "namespace", "namespace_name", "instance", "unit", "_SYSTEMD_UNIT", "podName", "containerName", "logging_pod":
 			if isString {
 				u.add(value)
+			} else {
+				addNested(value, u)
 			}
 		case "kubernetes", "resource", "labels", "attrs", "docker":
 			if !isString {
@@ -106,9 +108,12 @@ func nestedText(object []byte) (text []byte, found bool) {
 
 // addNested takes the names of pod and container out of a shipper's metadata.
 func addNested(object []byte, u *unwrapped) {
+	if len(object) == 0 || object[0] != '{' {
+		return
+	}
 	scanObject(object, func(key, value []byte, isString bool) bool {
 		switch string(key) {
-		case "pod_name", "container_name", "namespace_name", "host", "instance_id", "database_id", "pod", "name":
+		case "pod_name", "container_name", "namespace_name", "host", "instance_id", "database_id", "pod", "name", "hostname":
 			if isString {
 				u.add(value)
 			}

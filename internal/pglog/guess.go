@@ -237,11 +237,17 @@ func (p *Prefix) explains(s sample, w *words) bool {
 // plainNames refuses names that a wrong template made by swallowing separators.
 func plainNames(f *fields) bool {
 	for _, v := range [][]byte{f.user, f.database} {
-		if bytes.ContainsAny(v, " =[]|,") {
+		if bytes.ContainsAny(v, " =[]|,/") && !placeholder(v) {
 			return false
 		}
 	}
 	return true
+}
+
+// placeholder tells what PostgreSQL writes for a name that it does not have yet: "[unknown]", in any language.
+func placeholder(name []byte) bool {
+	n := len(name)
+	return n > 2 && name[0] == '[' && name[n-1] == ']' && !bytes.ContainsAny(name[1:n-1], " =[]|,0123456789")
 }
 
 // pieces of a prefix by their looks, in the order in which they are tried.

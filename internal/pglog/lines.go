@@ -175,11 +175,12 @@ func (w *worker) quickLine(line []byte, t *token, end int, f *flow) {
 	}
 }
 
-// matchPrefix tries the templates, the one that matched last first.
+// matchPrefix tries the templates, the one that matched last first. One whose names make no sense is taken only when no
+// other matches: perhaps the setting has changed.
 func (w *worker) matchPrefix(line []byte) (token, int, bool) {
 	all := w.format.prefixes
 	if w.last < len(all) {
-		if t, end, ok := all[w.last].match(line, w.words, &w.f); ok {
+		if t, end, ok := all[w.last].match(line, w.words, &w.f); ok && plainNames(&w.f) {
 			return t, end, true
 		}
 	}
@@ -196,6 +197,9 @@ func (w *worker) matchPrefix(line []byte) (token, int, bool) {
 		if t, end, ok := p.match(line, w.words, &w.f); ok && plainNames(&w.f) {
 			return t, end, true
 		}
+	}
+	if w.last < len(all) {
+		return all[w.last].match(line, w.words, &w.f)
 	}
 	return token{}, 0, false
 }

@@ -277,6 +277,14 @@ func TestTwoHosts(t *testing.T) {
 		"Stern":    func(host, line string) string { return "postgres-" + host + " postgres " + line },
 		"Compose":  func(host, line string) string { return "db" + host + "  | " + line },
 		"Journald": func(host, line string) string { return "Nov 22 10:19:27 db" + host + " postgres[742]: " + line },
+		"Filebeat": func(host, line string) string {
+			text, _ := json.Marshal(line)
+			return fmt.Sprintf(`{"@timestamp":"2026-11-22T10:19:27Z","message":%s,"host":{"name":"db%s"}}`, text, host)
+		},
+		"SternJSON": func(host, line string) string {
+			text, _ := json.Marshal(line)
+			return fmt.Sprintf(`{"message":%s,"namespace":"db","podName":"postgres-%s","containerName":"postgres"}`, text, host)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -300,7 +308,7 @@ func TestTwoHosts(t *testing.T) {
 func TestPrefixChange(t *testing.T) {
 	t.Parallel()
 	prefix := regexp.MustCompile(`^(\S+ \S+)\.\d+ UTC \[(\d+)\] (\S+)@(\S+) `)
-	for _, to := range []string{"$1 UTC [$2]: user=$3,db=$4 ", "$1 UTC:10.0.0.1(5432):$3@$4:[$2]:", "<$2> $3/$4 "} {
+	for _, to := range []string{"$1 UTC [$2]: user=$3,db=$4 ", "$1 UTC:10.0.0.1(5432):$3@$4:[$2]:", "<$2> $3/$4 ", "$1.000 UTC [$2] $3@$4/psql "} {
 		l := readLabel(t, "testdata/labelled/pg_default_C.json")
 		lines := readLines(t, "testdata/labelled/pg_default_C.log")
 		text, moved := transform(lines, func(n int, line string) []string {
