@@ -392,6 +392,9 @@ func TestRealServerLogs(t *testing.T) {
 		{name: "RDS", lang: "C", encoding: "UTF8", conf: "log_line_prefix='%t:%r:%u@%d:[%p]:'\nlog_connections=on\n"},
 		{name: "Unusual", lang: "C", encoding: "UTF8", conf: "log_line_prefix='<%n> pid=%p line=%l app=%a who=%u/%d xid=%x :: '"},
 		{name: "Everything", lang: "C", encoding: "UTF8", conf: "log_line_prefix='%m %s %c %p %l %v %x %e %i %Q %b %h %u %d %a: '", always: true},
+		{name: "StateBehindNames", lang: "C", encoding: "UTF8", conf: "log_line_prefix='%m [%p] %q%u@%d %e '"},
+		{name: "VirtualIDs", lang: "C", encoding: "UTF8", conf: "log_line_prefix='%m [%p] %v %x %q%u@%d '\nlog_connections=on\nlog_disconnections=on\n"},
+		{name: "Terse", lang: "C", encoding: "UTF8", conf: plain + "log_error_verbosity=terse\n"},
 		{name: "German", lang: "de_DE", encoding: "UTF8", conf: plain},
 		{name: "French", lang: "fr_FR", encoding: "UTF8", conf: plain},
 		{name: "FrenchLatin1", lang: "fr_FR", charset: "ISO-8859-1", encoding: "LATIN1", conf: plain},
@@ -462,7 +465,7 @@ func checkAgainst(t *testing.T, dir, file string, x *truth, s setting) {
 	if !s.hidden || s.exact || file != "server.log" {
 		require.Zero(t, wrong, file)
 	}
-	if file == "server.log" {
+	if file == "server.log" && !strings.Contains(s.conf, "%v") { // with %v unseen transactions may raise a doubt
 		require.Zero(t, missed, file)
 	}
 }
