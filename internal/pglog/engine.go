@@ -185,7 +185,7 @@ func (e *engine) cascade(rec *Record, s *session, where Place, src *source) {
 	if s != nil {
 		s.pending = false
 		if rec.Program == Odoo {
-			root, why = s.rootOdoo(src.format.shared)
+			root, why = s.rootOdoo(rec.Database, src.format.shared)
 		} else {
 			root, why = s.rootOf(rec)
 		}

@@ -34,6 +34,7 @@ const (
 type odooEvent struct {
 	outcome  odooOutcome
 	state    string // SQLSTATE of the conflict, for retries
+	database string // empty unknown
 	endpoint string
 	status   int      // HTTP
 	time     int64    // µs

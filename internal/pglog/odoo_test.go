@@ -17,6 +17,7 @@ func TestOdooThreads(t *testing.T) {
 	t.Parallel()
 	for name, to := range map[string]string{
 		"NoThreadShown":    "$1 4711 $3 $4 ",
+		"DatabaseEach":     "$1 4711 $3 db_$2 ",
 		"ThreadAfterPID":   "$1 4711 Thread-$2 $3 $4 ",
 		"ThreadAfterDB":    "$1 4711 $3 $4 odoo.service.http.request.$2 ",
 		"ThreadInBrackets": "$1 4711 $3 [Thread-$2 (process_request_thread)] $4 ",

@@ -26,6 +26,7 @@ func (w *worker) odooLine(line []byte, f *flow) bool {
 		return true
 	}
 	if e := o.event(); e != nil {
+		e.database = knownDB(o.db)
 		w.out.items = append(w.out.items, item{key: key, event: e, act: activity{source: w.u.source}})
 		f.event = e
 	}

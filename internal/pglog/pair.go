@@ -70,13 +70,13 @@ type session struct {
 	last        int64 // line number (%l)
 	seen        uint64
 	held        []heldCascade
-	open        []*Root        // Odoo, several threads under one pid
-	waiting     []*Root        // Odoo, outcome not yet known
-	retried     []string       // Odoo, states retried since the last answer
-	doubts      map[string]int // Odoo, lines that ended one of several errors, by SQLSTATE
-	gaveUp      map[string]int // Odoo, exhausted retries whose exception is still to come
-	unexplained int            // Odoo, cascades whose root is not among the open errors
-	failed      bool           // Odoo, an exception or the end of the tries was logged since the last answer
+	open        []*Root         // Odoo, several threads under one pid
+	waiting     []*Root         // Odoo, outcome not yet known
+	retried     []string        // Odoo, states retried since the last answer
+	doubts      map[doubt]int   // Odoo, lines that ended one of several errors
+	gaveUp      map[doubt]int   // Odoo, exhausted retries whose exception is still to come
+	unexplained map[string]bool // Odoo, databases with cascades whose root is not among the open errors
+	failed      bool            // Odoo, an exception or the end of the tries was logged since the last answer
 }
 
 // heldCascade waits for the session's next transaction: only then is it known whether another one lay in between.

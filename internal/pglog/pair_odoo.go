@@ -2,26 +2,61 @@ package pglog
 
 import "slices"
 
+// doubt is what a line of Odoo's tells of the error that it ends.
+type doubt struct{ state, database string }
+
 // rootOdoo names the root of a 25P02 in an Odoo log. Where one process serves many requests, a root is named only while
-// exactly one error is open.
-func (s *session) rootOdoo(shared bool) (*Root, string) {
+// exactly one error of the database is open.
+func (s *session) rootOdoo(database string, shared bool) (*Root, string) {
 	if !shared {
-		if s.cand == nil {
+		switch {
+		case s.cand == nil:
 			return nil, s.why
+		case differ(s.cand.database, database):
+			return nil, whySession
 		}
 		s.cand.cascades++
 		return s.cand, ""
 	}
+	open := s.openIn(database)
 	switch {
-	case len(s.open) == 0:
-		s.unexplained++
+	case len(open) == 0:
+		s.explainLater(database)
 		return nil, whyNone
-	case len(s.open) > 1 || len(s.doubts) > 0:
-		s.unexplained++
+	case len(open) > 1 || s.doubtful(database):
+		s.explainLater(database)
 		return nil, whyAmbiguous
 	}
-	s.open[0].cascades++
-	return s.open[0], ""
+	open[0].cascades++
+	return open[0], ""
+}
+
+// openIn lists the open errors of a database.
+func (s *session) openIn(database string) []*Root {
+	var out []*Root
+	for _, root := range s.open {
+		if !differ(root.database, database) {
+			out = append(out, root)
+		}
+	}
+	return out
+}
+
+func (s *session) doubtful(database string) bool {
+	for d := range s.doubts {
+		if !differ(d.database, database) {
+			return true
+		}
+	}
+	return false
+}
+
+// explainLater notes that the end of a cascade without a root is still to come.
+func (s *session) explainLater(database string) {
+	if s.unexplained == nil {
+		s.unexplained = map[string]bool{}
+	}
+	s.unexplained[database] = true
 }
 
 const maxOpen = 64
@@ -102,32 +137,37 @@ func (s *session) closeShared(e *odooEvent) {
 	if e.outcome == odooDone {
 		return // most answers end a transaction without any error
 	}
-	if e.outcome == odooFailed && s.gaveUp[e.state] > 0 {
-		s.gaveUp[e.state]-- // its error was ended by the line that gave up
+	key := doubt{e.state, e.database}
+	if e.outcome == odooFailed && s.gaveUp[key] > 0 {
+		s.gaveUp[key]-- // its error was ended by the line that gave up
 		return
 	}
 	if e.outcome == odooGaveUp {
 		if s.gaveUp == nil {
-			s.gaveUp = map[string]int{}
+			s.gaveUp = map[doubt]int{}
 		}
-		s.gaveUp[e.state]++
-	}
-	if e.state == StateAborted && s.unexplained > 0 {
-		s.unexplained-- // the end of a cascade whose root is not among the open
-		return
+		s.gaveUp[key]++
 	}
 	possible := s.possible(e)
+	ends := len(possible)
+	if e.state == StateAborted && s.unexplained[e.database] {
+		ends++ // or it ends a transaction whose root is not among the open
+	}
 	if len(possible) == 0 {
+		if ends > 0 {
+			delete(s.unexplained, e.database)
+		}
 		return
 	}
 	if s.doubts == nil {
-		s.doubts = map[string]int{}
+		s.doubts = map[doubt]int{}
 	}
-	s.doubts[e.state]++
-	if s.doubts[e.state] < len(possible) {
+	s.doubts[key]++
+	if s.doubts[key] < ends {
 		return
 	}
-	delete(s.doubts, e.state)
+	delete(s.doubts, key)
+	delete(s.unexplained, e.database)
 	for _, root := range possible {
 		s.open = slices.DeleteFunc(s.open, func(r *Root) bool { return r == root })
 	}
@@ -137,7 +177,7 @@ func (s *session) closeShared(e *odooEvent) {
 // for the end of a cascade.
 func (s *session) possible(e *odooEvent) []*Root {
 	var out []*Root
-	for _, root := range s.open {
+	for _, root := range s.openIn(e.database) {
 		if e.state == StateAborted && root.cascades > 0 || e.state == root.SQLState && root.cascades == 0 {
 			out = append(out, root)
 		}
