@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
@@ -69,14 +70,21 @@ func TestQuickReadingOfRealLogs(t *testing.T) {
 			a := requireSame(t, text, pglog.Options{Workers: 2})
 			require.NotZero(t, a.Result.Totals.CascadesWithRoot)
 		})
-		if name != "devm.log" {
-			continue
+		around := map[string][]string{
+			"devm.log": {"DockerJSON", "CRI", "CRISplit", "Compose", "Syslog", "FluentdFile", "JournaldUnix", "AzureEvents", "CRLF"},
+			"devm.csv": {"DockerJSON", "CRI", "CRISplit", "Compose"},
 		}
-		for _, carrier := range []string{"DockerJSON", "CRI", "CRISplit", "Compose", "Syslog", "CRLF"} {
-			t.Run(carrier, func(t *testing.T) {
+		for _, carrier := range around[name] {
+			t.Run(name+carrier, func(t *testing.T) {
 				t.Parallel()
 				wrapped, _ := transform(strings.Split(string(text[:1<<20]), "\n"), carriers[carrier])
-				requireSame(t, []byte(wrapped), pglog.Options{Workers: 2})
+				a := requireSame(t, []byte(wrapped), pglog.Options{Workers: 2})
+				require.NotZero(t, a.Result.Totals.CascadesWithRoot)
+				if carrier == "Syslog" {
+					return // its times stand in the carrier
+				}
+				plain := readText(t, text[:1<<20], pglog.Options{}).Result
+				require.Equal(t, []time.Time{plain.First, plain.Last}, []time.Time{a.Result.First, a.Result.Last})
 			})
 		}
 	}
@@ -93,6 +101,18 @@ func TestQuickReadingOfLabelledLogs(t *testing.T) {
 	}
 }
 
+// TestTimesOfSources reads two sources of which the one that is heard first is also heard last.
+func TestTimesOfSources(t *testing.T) {
+	t.Parallel()
+	lines := strings.Split(strings.TrimSpace(string(madeLog(formCSV, make([]byte, 30)))), "\n")
+	for i := range lines {
+		lines[i] = fmt.Sprintf("db-%d  | %s", i%29%2+1, lines[i])
+	}
+	r := requireSame(t, []byte(strings.Join(lines, "\n")+"\n"), pglog.Options{}).Result
+	require.EqualValues(t, len(lines), r.Records)
+	require.Equal(t, "10:10:00.000 10:10:04.073", r.First.Format("15:04:05.000 ")+r.Last.Format("15:04:05.000"))
+}
+
 // forms in which madeLog writes.
 const (
 	formStderr = iota
@@ -100,12 +120,17 @@ const (
 	formJSON
 	formDocker
 	formCRI
+	formCSVInCRI
+	formVirtual
 	formNoFraction
 	forms
 )
 
-// madePrefix is the log_line_prefix of madeLog.
-const madePrefix = "%m [%p] %q%u@%d "
+// log_line_prefix of madeLog.
+const (
+	madePrefix    = "%m [%p] %q%u@%d "
+	virtualPrefix = "%m [%p] %v %x %q%u@%d "
+)
 
 // madeLog writes a log of three sessions by a script: each byte picks a session and one of the kinds of lines that the
 // quick ways tell apart, in orders that a server would not write too.
@@ -166,9 +191,12 @@ func (m *maker) record(out *strings.Builder, session int, severity, message stri
 	if strings.HasPrefix(message, "current transaction") {
 		state = "25P02"
 	}
-	pid, vxid := 4570+session, fmt.Sprintf("%d/%d", session+3, m.n/9)
+	pid, vxid := 4570+session, m.vxid(session, state)
 	switch m.form {
-	case formCSV:
+	case formCSV, formCSVInCRI:
+		if m.form == formCSVInCRI {
+			fmt.Fprintf(out, "2026-11-22T10:23:24.%dZ stderr F ", m.n*7919%1000)
+		}
 		fmt.Fprintf(out, "%s,\"u\",\"d\",%d,\"127.0.0.1:4%d\",6b02c29c.%x,%d,\"SELECT\",2026-11-22 10:00:00 UTC,%s,0,%s,%s,\"%s\",,,,,,,,,\"app\",\"client backend\",,0\n",
 			m.stamp(), pid, session, pid, m.n, vxid, severity, state, strings.ReplaceAll(message, `"`, `""`))
 	case formJSON:
@@ -181,7 +209,20 @@ func (m *maker) record(out *strings.Builder, session int, severity, message stri
 	}
 }
 
+// vxid is a virtual transaction id; an aborted transaction has none.
+func (m *maker) vxid(session int, state string) string {
+	if state == "25P02" {
+		return fmt.Sprintf("%d/0", session+3)
+	}
+	return fmt.Sprintf("%d/%d", session+3, m.n/9)
+}
+
 func (m *maker) label(out *strings.Builder, session int, text string) {
+	if m.form == formVirtual {
+		state := map[bool]string{true: "25P02"}[strings.Contains(text, "ERROR:  current transaction")]
+		m.raw(out, fmt.Sprintf("%s [%d] %s 0 u@d %s", m.stamp(), 4570+session, m.vxid(session, state), text))
+		return
+	}
 	m.raw(out, fmt.Sprintf("%s [%d] u@d %s", m.stamp(), 4570+session, text))
 }
 
@@ -198,15 +239,18 @@ func (m *maker) raw(out *strings.Builder, text string) {
 	case formCRI:
 		tag := map[bool]string{true: "P", false: "F"}[m.n%13 == 0]
 		text = fmt.Sprintf("2026-11-22T10:23:24.%dZ stderr %s %s", m.n*7919%1000, tag, text)
-	case formCSV:
+	case formCSV, formCSVInCRI:
 		return // a csvlog has nothing but records
 	}
 	out.WriteString(text + "\n")
 }
 
 func madeOptions(form int) pglog.Options {
-	if form == formCSV || form == formJSON {
+	switch form {
+	case formCSV, formJSON, formCSVInCRI:
 		return pglog.Options{Workers: 1}
+	case formVirtual:
+		return pglog.Options{Workers: 1, Prefix: virtualPrefix}
 	}
 	return pglog.Options{Workers: 1, Prefix: madePrefix}
 }
