@@ -108,15 +108,13 @@ func TestDatabaseTellsTheScene(t *testing.T) {
 		waiter := connect(t, address)
 		waiters.Go(func() { _, _ = waiter.Exec(ctx, "UPDATE parent SET qty = 3 WHERE id = "+row) })
 	}
-	var story *doctor.Story
-	require.Eventually(t, func() bool {
+	var all string
+	require.Eventually(t, func() bool { // all three wait, the last for the prepared transaction, pid 0
 		report, err := doctor.Database(context.Background(), address)
 		require.NoError(t, err)
-		story = (&doctor.Report{Database: report}).Tell("en")
-		return strings.Contains(text(t, story), "blocks 2 others")
+		all = text(t, (&doctor.Report{Database: report}).Tell("en"))
+		return strings.Contains(all, "blocks 2 others") && strings.Contains(all, "for "+name+": UPDATE parent SET qty = 3 WHERE id = 2")
 	}, 20*time.Second, 50*time.Millisecond)
-	all := text(t, story)
-	require.Contains(t, all, "for "+name+": UPDATE parent SET qty = 3 WHERE id = 2", "pid 0 is named")
 	require.Contains(t, all, "ROLLBACK PREPARED '"+name+"'")
 	require.Contains(t, all, name+"@"+pathOf(t, address)[1:]+" starts transactions at repeatable read")
 	require.Contains(t, all, "isolation level: read committed on the server")
