@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,22 +25,24 @@ func (r *Run) settings() map[string]string {
 // fullDatabase has the disk of PostgreSQL full, its log of changes included,
 // until a statement met it.
 func (r *Run) fullDatabase(ctx context.Context) error {
-	if err := r.disks.database.fill(); err != nil {
+	if err := r.direct(ctx, func(*pgx.Conn) error { return r.disks.database.fill() }); err != nil {
 		return err
 	}
+	before := r.met("53100")
 	r.trial.Home.Emit(3000)
-	return errors.Join(pause(ctx, 1500*time.Millisecond+r.moment()), r.disks.database.free())
+	return errors.Join(r.awaitMet(ctx, "53100", before), pause(ctx, r.moment()), r.disks.database.free())
 }
 
 // standby has the server start again as a standby, which takes no writes, and
-// promotes it.
+// promotes it once it refused one.
 func (r *Run) standby(ctx context.Context) error {
 	signal := filepath.Join(r.disks.database.path, "postgres", "data", "standby.signal")
+	before := r.met("0A000")
 	if err := errors.Join(os.WriteFile(signal, nil, 0o600), os.Chmod(signal, 0o666), r.killPostgres(ctx)); err != nil { // PostgreSQL removes it
 		return err
 	}
 	return r.direct(ctx, func(conn *pgx.Conn) error {
-		if err := pause(ctx, 500*time.Millisecond+r.moment()); err != nil {
+		if err := errors.Join(r.awaitMet(ctx, "0A000", before), pause(ctx, r.moment())); err != nil {
 			return err
 		}
 		_, err := conn.Exec(ctx, `select pg_promote()`)
@@ -47,30 +50,49 @@ func (r *Run) standby(ctx context.Context) error {
 	})
 }
 
-// exhaust takes every connection that the server has, Concord's too, and gives
-// them back.
+// exhaust takes every connection that the server has, Concord's too, until it
+// was refused one, and gives them back.
 func (r *Run) exhaust(ctx context.Context) error {
+	taking, stop := context.WithCancel(ctx)
+	defer stop()
+	var taker sync.WaitGroup
+	taker.Go(func() { r.takeConnections(taking) })
+	err := errors.Join(r.awaitMet(ctx, "53300", r.met("53300")), pause(ctx, r.moment()))
+	stop()
+	taker.Wait()
+	return err
+}
+
+// takeConnections takes connections until ctx ends.
+func (r *Run) takeConnections(ctx context.Context) {
 	var held []*pgx.Conn
 	defer func() {
 		for _, c := range held {
 			c.Close(context.WithoutCancel(ctx)) //nolint:errcheck // gone either way
 		}
 	}()
-	full := false
-	for end := time.Now().Add(time.Second + r.moment()); time.Now().Before(end); {
+	for ctx.Err() == nil {
 		conn, err := pgx.Connect(ctx, r.server.URL())
-		switch pgErr, answered := errors.AsType[*pgconn.PgError](err); {
-		case err == nil:
+		if err == nil {
 			held = append(held, conn)
-		case answered && pgErr.Code == "53300":
-			full = true
+			continue
+		}
+		if pgErr, answered := errors.AsType[*pgconn.PgError](err); answered && pgErr.Code == "53300" {
 			r.proxy.cutAll()
 		}
+		_ = pause(ctx, 10*time.Millisecond) // the loop ends with ctx
 	}
-	if !full && ctx.Err() == nil {
-		r.options.Log("the server was down, %d connections taken", len(held))
+}
+
+// awaitMet waits until Concord was answered an SQLSTATE more often than before,
+// for 20 s at most: [Run.Unmet] tells when it never was.
+func (r *Run) awaitMet(ctx context.Context, sqlstate string, before int) error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && r.met(sqlstate) == before; {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // direct runs fn with a connection past the proxy, as soon as the server takes

@@ -1,5 +1,10 @@
 package pglog
 
+import (
+	"maps"
+	"slices"
+)
+
 // engine does the pairing, in the order of the log. It is used by one goroutine.
 type engine struct {
 	options Options
@@ -279,8 +284,8 @@ func (e *engine) inRange(at int64) bool {
 
 // finish closes the books.
 func (e *engine) finish() *Result {
-	for _, st := range e.streams {
-		st.finish()
+	for _, group := range slices.Sorted(maps.Keys(e.streams)) {
+		e.streams[group].finish()
 	}
 	if e.join != nil {
 		e.join.finish(e)

@@ -2,6 +2,8 @@ package pglog
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -188,13 +190,27 @@ func (s *stream) decide(h heldCascade) {
 
 // finish decides all that waits.
 func (s *stream) finish() {
-	for _, x := range s.sessions {
-		x.release(0, s)
-	}
+	s.releaseAll(func(*session) bool { return true })
 	for _, h := range s.doubts {
 		s.decide(h)
 	}
 	s.doubts = nil
+}
+
+// releaseAll releases sessions in the order of their last lines, so that the order of what comes out is that of the log. It
+// returns their keys.
+func (s *stream) releaseAll(of func(*session) bool) []uint64 {
+	var keys []uint64
+	for key, x := range s.sessions {
+		if of(x) {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b uint64) int { return cmp.Compare(s.sessions[a].seen, s.sessions[b].seen) })
+	for _, key := range keys {
+		s.sessions[key].release(0, s)
+	}
+	return keys
 }
 
 func newStream(salt uint64, settle func(heldCascade)) *stream {
@@ -221,21 +237,15 @@ func (s *stream) session(key uint64) *session {
 // evict forgets the sessions that said nothing for long.
 func (s *stream) evict() {
 	limit := s.clock - maxSessions/2
-	for key, x := range s.sessions {
-		if x.cand == nil && len(x.open) == 0 || x.seen < limit {
-			x.release(0, s)
-			delete(s.sessions, key)
-		}
+	for _, key := range s.releaseAll(func(x *session) bool { return x.cand == nil && len(x.open) == 0 || x.seen < limit }) {
+		delete(s.sessions, key)
 	}
 }
 
 // restart forgets every session of a source: the server has started anew.
 func (s *stream) restart(source uint64) {
-	for key, x := range s.sessions {
-		if x.source == source {
-			x.release(0, s)
-			delete(s.sessions, key)
-		}
+	for _, key := range s.releaseAll(func(x *session) bool { return x.source == source }) {
+		delete(s.sessions, key)
 	}
 }
 
