@@ -38,8 +38,12 @@ func (c *call) seated(ctx context.Context, flight *flight, db DB) failure {
 	return c.transaction(ctx, flight, db)
 }
 
-// gaveWay replaces the error of an attempt that was ended to break up a deadlock storm.
+// gaveWay replaces the error of an attempt that was ended to break up a deadlock storm, unless it says that running again
+// could apply something twice.
 func (f *failure) gaveWay(flight *flight) {
+	if errors.Is(f.returned, ErrCommitUnknown) || errors.Is(f.Err, ErrFinishedByClosure) {
+		return
+	}
 	failed := f.Err != nil || f.returned != nil
 	if failed && f.Stage != StageCommit && flight.ended.Load() {
 		f.Err, f.returned, f.ended = errStorm, nil, false

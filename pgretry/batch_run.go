@@ -33,6 +33,7 @@ type batchRun struct {
 	next    int          // the first row, in key order, that is not committed
 	upto    int          // the end of the transaction that is running
 	careful map[int]care // by the chunk's first row
+	blame   bool         // a constraint that COMMIT tests refused something: each statement tests it from now on
 	pending []written    // by the running transaction, not yet committed
 }
 
@@ -56,7 +57,7 @@ func (r *batchRun) transaction(ctx context.Context, db DB, tx pgx.Tx) error {
 	if r.batch.Commit > 0 {
 		r.upto = min(r.upto, r.next+max(r.batch.Commit, r.chunk()))
 	}
-	if r.target.deferred && len(r.careful) > 0 { // to find whose fault it is
+	if r.blame { // to find whose fault it is
 		if _, err := tx.Exec(ctx, `set constraints all immediate`); err != nil {
 			return err
 		}
@@ -76,9 +77,10 @@ func (r *batchRun) testDeferred(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	_, err := tx.Exec(ctx, `set constraints all immediate`)
-	if !r.target.refuses(err) {
+	if r.blame || !r.target.refuses(err) {
 		return err
 	}
+	r.blame = true
 	for from := r.next; from < r.upto; from += r.chunk() {
 		r.takeCare(from, looped)
 	}

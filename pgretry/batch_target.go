@@ -309,12 +309,12 @@ func (t *target) setSQL(list, source, faultSource, count string) string {
 	if !t.settled {
 		keys = t.keyList("t.") + ", "
 	}
-	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %s%s as created), ",
+	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %s%s as pgretry_c), ",
 		t.batch.Table.Sanitize(), list, source, good, t.onConflict(), keys, t.createdSQL())
-	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where created) as c from w)" + faults)
+	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where pgretry_c) as c from w)" + faults)
 	b.WriteString(" select -1 - n, c from s " + refused)
 	if !t.settled {
-		fmt.Fprintf(&b, `union all select pgretry_n, case when created then -1 else -2 end from %s join w using (%s)
+		fmt.Fprintf(&b, `union all select pgretry_n, case when pgretry_c then -1 else -2 end from %s join w using (%s)
 			where (select c > 0 and c < n or n%s < %s from s)`, source, t.keyList(""), number, count)
 	}
 	return b.String()

@@ -125,6 +125,23 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			`select string_agg(n::text, ',' order by id) from x`, "1,3,9",
 		},
 		{
+			"ChildrenBeforeParentsAndABadRecord", []string{
+				`create table x (id int primary key, parent int references x deferrable initially deferred, n int unique)`, `insert into x values (9, null, 9)`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "parent", "n"}, Key: []string{"id"}},
+			[][]any{{1, 2, 1}, {2, nil, 2}, {3, nil, 9}}, outcomes{created, created, failed},
+			`select string_agg(n::text, ',' order by id) from x`, "1,2,9",
+		},
+		{
+			"AColumnNamedCreated", []string{
+				`create table x (created int primary key, n int) partition by range (created)`,
+				`create table x1 partition of x for values from (0) to (10)`, `insert into x values (1, 0)`,
+			},
+			&pgretry.Batch{Columns: []string{"created", "n"}, Key: []string{"created"}},
+			[][]any{{1, 1}, {2, 2}}, outcomes{updated, created},
+			`select string_agg(n::text, ',' order by created) from x`, "1,2",
+		},
+		{
 			"TextThatIsNone", []string{`create table x (id int primary key, c text)`},
 			&pgretry.Batch{Columns: []string{"id", "c"}, Key: []string{"id"}},
 			[][]any{{1, "a"}, {2, "\xff"}, {3, "b\x00"}}, outcomes{created, failed, failed},

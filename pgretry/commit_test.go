@@ -112,6 +112,9 @@ func TestBackendDiesInCommit(t *testing.T) {
 				runs, done := 0, make(chan error, 1)
 				pool.Reset() // the server may have cut its connections
 				hold(t, admin, stage)
+				if stage == "after" {
+					awaitStandby(t, admin, cluster.URL())
+				}
 				go func() {
 					done <- pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 						runs++
@@ -154,6 +157,37 @@ func hold(t *testing.T, admin *pgx.Conn, stage string) {
 	_, err := admin.Exec(t.Context(), `alter system set synchronous_standby_names = 'nobody'`)
 	require.NoError(t, err)
 	reload(t, admin, "nobody")
+}
+
+// awaitStandby waits until commits do wait for the standby: the checkpointer, which may be busy, tells them to.
+func awaitStandby(t *testing.T, admin *pgx.Conn, url string) {
+	t.Helper()
+	probe, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer probe.Close(context.WithoutCancel(t.Context()))
+	eventually(t, func() bool {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = probe.Exec(t.Context(), `select pg_logical_emit_message(true, 'probe', '')`) // it commits, or waits to be cancelled
+		}()
+		for {
+			var waits bool
+			err := admin.QueryRow(t.Context(), `select coalesce(bool_or(wait_event = 'SyncRep' and pg_cancel_backend(pid)), false)
+				from pg_stat_activity where pid = $1`, probe.PgConn().PID()).Scan(&waits)
+			if err == nil && waits {
+				<-ended
+				return true
+			}
+			select {
+			case <-ended:
+				return false
+			case <-t.Context().Done():
+				return false
+			default:
+			}
+		}
+	})
 }
 
 // let ends what hold began; for a server about to crash it leaves the settings for the restart.

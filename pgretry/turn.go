@@ -148,10 +148,10 @@ func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	case waited:
 		g.lockWaited()
 	}
+	t.lease = l // before an observer is told, which may panic
 	if g.locked() {
 		c.policy.tell(ctx, Notice{Kind: NoticeLocked, Key: g.key})
 	}
-	t.lease = l
 	return l.conn, nil
 }
 

@@ -42,14 +42,19 @@ type adapter struct {
 	ctx context.Context // of the call
 	db  *sql.DB
 	fn  func(ctx context.Context, tx *sql.Tx) error
-	tx  *tx
+
+	mu  sync.Mutex
+	txs map[*pgx.Conn]*tx // by their connections: a look at what blocks one may run beside it
 }
 
 // run runs the closure. Where that has ended the transaction and lost the connection, it may have committed.
-func (a *adapter) run(ctx context.Context, _ pgx.Tx) error {
-	err := a.fn(ctx, a.tx.sql)
+func (a *adapter) run(ctx context.Context, given pgx.Tx) error {
+	a.mu.Lock()
+	t := a.txs[given.Conn()]
+	a.mu.Unlock()
+	err := a.fn(ctx, t.sql)
 	switch {
-	case !a.tx.driver.IsClosed() || !a.tx.over():
+	case !t.driver.IsClosed() || !t.over():
 		return err
 	case err == nil:
 		return pgretry.ErrCommitUnknown
@@ -111,7 +116,12 @@ func (a *adapter) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, erro
 		_ = conn.Close()
 		return nil, err
 	}
-	a.tx = t
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.txs == nil {
+		a.txs = map[*pgx.Conn]*tx{}
+	}
+	a.txs[t.driver] = t
 	return t, nil
 }
 
