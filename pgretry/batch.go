@@ -35,7 +35,7 @@ type Batch struct {
 
 	// Chunk is how many records one statement takes; zero means as many as there are, [MostChunk] at most.
 	Chunk int
-	// Commit is how many records one transaction takes, rounded up to chunks; zero means all of them. Without Chunk a
+	// Commit is how many records one transaction takes, in chunks, one chunk at least; zero means all of them. Without Chunk a
 	// statement takes as many.
 	Commit int
 	// Runner runs the transactions; nil means the one that [Do] uses.
