@@ -70,7 +70,8 @@ type entityNumber struct {
 	registered bool // the number of a registry entry
 	// after is where in the stream the name's former entity was removed; nil when
 	// there is no doubt whose the number is.
-	after *concord.Position
+	after  *concord.Position
+	before *entityNumber // that the name had until then, where it is known
 }
 
 // maxKnownAttributes bounds the memory: 24 bytes each.
@@ -122,7 +123,7 @@ func (p *pastHome) historyOf(records []concord.Record) (rows *historyRows, index
 // append adds a change. p is locked.
 func (r *historyRows) append(p *pastHome, s *concord.State) {
 	r.ids = append(r.ids, s.EntityID)
-	r.keys = append(r.keys, p.key(s.EntityID))
+	r.keys = append(r.keys, p.keyAt(s))
 	r.updated = append(r.updated, s.LastUpdated)
 	r.changed = append(r.changed, s.LastChanged)
 	v, ok := Number(s.State)

@@ -246,7 +246,7 @@ func (db *DB) loadDeadband(ctx context.Context, home int64, hash func([]byte) ui
 		return d, err
 	}
 	rows, err = db.pool.Query(ctx, `
-		select o.entity_id, o.state, o.attributes, o.last_changed, o.last_updated, o.context_id, h.value, h.last_updated
+		select o.entity_id, o.state, o.attributes, o.last_changed, o.last_updated, o.context_id, o.epoch, o.seq, h.value, h.last_updated
 		from entity_state o
 		cross join lateral (
 			select h.value, h.last_updated
@@ -260,7 +260,7 @@ func (db *DB) loadDeadband(ctx context.Context, home int64, hash func([]byte) ui
 	var s concord.State
 	var value *float64
 	var at time.Time
-	_, err = pgx.ForEachRow(rows, []any{&s.EntityID, &s.State, &s.Attributes, &s.LastChanged, &s.LastUpdated, &s.Context.ID, &value, &at}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&s.EntityID, &s.State, &s.Attributes, &s.LastChanged, &s.LastUpdated, &s.Context.ID, &s.Position.Epoch, &s.Position.Seq, &value, &at}, func() error {
 		rule := d.rule(s.EntityID, s.Attributes, hash(s.Attributes))
 		if rule == nil {
 			return nil

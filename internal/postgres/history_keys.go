@@ -35,6 +35,21 @@ func (p *pastHome) key(entityID string) int64 {
 	return n.key
 }
 
+// keyAt returns the number that the entity of a state had at the state's place in
+// the stream: a message may be written again after its removals were followed, and
+// what was held back of a removed entity comes late. What has no place is of now.
+func (p *pastHome) keyAt(s *concord.State) int64 {
+	key := p.key(s.EntityID)
+	if s.Position.Seq == 0 {
+		return key
+	}
+	n := p.keys[s.EntityID]
+	for n.before != nil && s.Position.Before(*n.after) {
+		n = *n.before
+	}
+	return n.key
+}
+
 // unused returns the first number of an entity id that stands for nothing yet:
 // an entity that had the name before keeps the number that it began with.
 func (p *pastHome) unused(entityID string) int64 {
@@ -53,12 +68,13 @@ func hashName(name string) int64 { return (*concord.Registry)(nil).EntityKey(nam
 // that it is the same should the removal be handled again. Entities without a
 // registry entry cannot be renamed and keep theirs.
 func (p *pastHome) release(gone *concord.State) {
-	if !p.keys[gone.EntityID].registered {
+	former := p.keys[gone.EntityID]
+	if !former.registered {
 		return
 	}
 	at := gone.Position
 	key := hashName(fmt.Sprintf("%s\x00%d.%d", gone.EntityID, at.Epoch, at.Seq))
-	p.keys[gone.EntityID], p.owners[key] = entityNumber{key: key, after: &at}, true
+	p.keys[gone.EntityID], p.owners[key] = entityNumber{key: key, after: &at, before: &former}, true
 }
 
 func (p *pastHome) keyOf(entityID string) int64 {
@@ -232,7 +248,7 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 		return nil
 	}
 	rows, err := db.pool.Query(ctx, `
-		select h.entity_id, h.entity_key, h.registry_id <> '', h.after_epoch is not null, o.entity_id is not null
+		select h.entity_id, h.entity_key, h.registry_id <> '', h.after_epoch, h.after_seq, o.entity_id is not null
 		from history_entity h
 		left join entity e on e.home_id = h.home_id and e.entity_id = h.entity_id
 		left join entity_state o on o.home_id = h.home_id and o.entity_id = h.entity_id
@@ -246,9 +262,14 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 	gone := make(map[string]bool)
 	var id string
 	var key int64
-	var registered, doubtful, present bool
-	_, err = pgx.ForEachRow(rows, []any{&id, &key, &registered, &doubtful, &present}, func() error {
-		keys[id], owners[key] = entityNumber{key: key, stored: true, registered: registered}, true
+	var registered, present bool
+	var epoch, seq *int64
+	_, err = pgx.ForEachRow(rows, []any{&id, &key, &registered, &epoch, &seq, &present}, func() error {
+		n := entityNumber{key: key, stored: true, registered: registered}
+		if former, known := keys[id]; known && epoch != nil && seq != nil {
+			n.after, n.before = &concord.Position{Epoch: *epoch, Seq: *seq}, &former
+		}
+		keys[id], owners[key] = n, true
 		gone[id] = registered && !present
 		return nil
 	})

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -132,5 +133,46 @@ func TestANameUsedAgain(t *testing.T) {
 		require.Error(t, err)
 		b.write(t, 101, change)
 		require.Equal(t, []string{"n1"}, b.statesOf(t, "sensor.new"))
+	})
+}
+
+// What was heard before a removal is the former entity's, however late it is written.
+func TestANameGivenUpKeepsWhatWasHeardBefore(t *testing.T) {
+	t.Parallel()
+	registered := func(t *testing.T, b *bundle, id string) {
+		t.Helper()
+		b.write(t, 100, b.at(id, "1", 1, 1))
+		b.syncRegistry(t, 2, map[string]string{id: "r1"}, b.at(id, "1", 1, 2))
+	}
+	renamed := func(t *testing.T, b *bundle, id string) {
+		t.Helper()
+		b.syncRegistry(t, 8, map[string]string{"sensor.old": "r1", id: "r2"}, b.at("sensor.old", "3", 5, 8), b.at(id, "100", 7, 8))
+	}
+
+	t.Run("InAMessageThatIsWrittenAgain", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		registered(t, b, "sensor.x")
+		b.write(t, 101, b.at("sensor.x", "1b", 2, 3)) // its numbers are loaded
+		message := []concord.Record{b.at("sensor.x", "2", 3, 4), b.gone("sensor.x", 5), b.at("sensor.old", "3", 5, 5), b.at("sensor.x", "100", 7, 7)}
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := b.db.WriteEvents(canceled, b.home, message, 102)
+		require.Error(t, err)
+		require.Equal(t, 3, b.write(t, 102, message...).Stored)
+		renamed(t, b, "sensor.x")
+		require.Equal(t, []string{"1", "1b", "2", "3"}, b.statesOf(t, "sensor.old"))
+		require.Equal(t, []string{"100"}, b.statesOf(t, "sensor.x"))
+	})
+
+	t.Run("InADeadband", func(t *testing.T) {
+		t.Parallel()
+		b := deadbands(t, "sensor.*_power: absolute=5")()
+		registered(t, b, "sensor.x_power")
+		b.write(t, 101, b.at("sensor.x_power", "2", 3, 4))
+		b.write(t, 102, b.gone("sensor.x_power", 5), b.at("sensor.old", "3", 5, 5), b.at("sensor.x_power", "100", 7, 7))
+		renamed(t, b, "sensor.x_power")
+		require.Equal(t, []string{"1", "2", "3"}, b.statesOf(t, "sensor.old"))
+		require.Equal(t, []string{"100"}, b.statesOf(t, "sensor.x_power"))
 	})
 }
