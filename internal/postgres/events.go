@@ -111,13 +111,15 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	w.rows, w.index = kept, index
 	db.ensurePartitions(ctx, w.rows.updated)
 	counts, err := w.write(ctx, 0, len(good), true)
-	if err == nil && !counts.Skipped {
-		remember()
-		w.past.setHeard(heard)
-		counts.Held = held
-		counts.Stale += len(records) - len(fresh)
+	if err != nil || counts.Skipped {
+		w.past.doubtStored()
+		return counts, err
 	}
-	return counts, err
+	remember()
+	w.past.setHeard(heard)
+	counts.Held = held
+	counts.Stale += len(records) - len(fresh)
+	return counts, nil
 }
 
 // splitAfter is how many attempts several rows get together.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,6 +35,7 @@ type deadband struct {
 	class   map[string]string // device classes that the registry has, by entity id
 	named   map[uint64]string // and that attributes name, by the hash of the attributes
 	stored  map[string]storedValue
+	doubted bool // stored lacks what the database knows
 }
 
 func (d *deadband) rule(entityID string, attributes []byte, hash uint64) *concord.DeadbandRule {
@@ -75,11 +77,11 @@ func (d *deadband) classOf(entityID string, attributes []byte, hash uint64) stri
 // sift takes out of rows what is to be held back, and returns what is to be
 // remembered after the commit.
 func (p *pastHome) sift(records []concord.Record, rows *historyRows, index []int) (kept *historyRows, held int, remember func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.filter.rules) == 0 {
 		return rows, 0, func() {}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	kept = &historyRows{}
 	changed := make(map[string]storedValue)
 	now := time.Now()
@@ -137,11 +139,11 @@ func (d *deadband) remove(changed map[string]storedValue, entityID string) *conc
 // that a connection begins with are the last that an entity had, an answer of the
 // home's history may be older than what was heard since.
 func (p *pastHome) note(rows *historyRows, last bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.filter.rules) == 0 {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for i, id := range rows.ids {
 		if p.filter.rule(id, rows.raw[i], rows.hashes[i]) == nil {
 			continue
@@ -198,11 +200,11 @@ func (d *deadband) holds(changed map[string]storedValue, s *concord.State, rows 
 // back. Rows are answers of the home, each one entity's in the order of time; the
 // last of an answer is never held back.
 func (p *pastHome) siftMissing(rows *historyRows, missing []int) []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.filter.rules) == 0 {
 		return missing
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	absent := make(map[int]bool, len(missing))
 	for _, i := range missing {
 		absent[i] = true
@@ -277,6 +279,45 @@ func (db *DB) loadDeadband(ctx context.Context, home int64, hash func([]byte) ui
 		return nil
 	})
 	return d, err
+}
+
+// doubtStored forgets what was stored last and held back: a transaction that may
+// have been committed is in nobody's memory, but in the database.
+func (p *pastHome) doubtStored() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.filter.stored)
+	p.filter.doubted = true
+}
+
+// reloadDeadband reads the database again when what is remembered is in doubt.
+func (p *pastHome) reloadDeadband(ctx context.Context, db *DB, home int64) error {
+	p.mu.Lock()
+	doubted := p.filter.doubted
+	p.mu.Unlock()
+	if !doubted {
+		return nil
+	}
+	filter, err := db.loadDeadband(ctx, home, p.hash)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.follow(filter)
+	return nil
+}
+
+// follow takes what the database knows; what was remembered since is newer. p is
+// locked.
+func (p *pastHome) follow(filter deadband) {
+	switch {
+	case p.filter.doubted:
+		maps.Copy(filter.stored, p.filter.stored)
+	case len(p.filter.stored) > 0:
+		filter.stored = p.filter.stored
+	}
+	p.filter = filter
 }
 
 // StoreHeld stores the values that were held back and stayed the last.

@@ -60,6 +60,22 @@ func TestDeadband(t *testing.T) {
 	require.Equal(t, 1, b.count(t, `select count(*) from history where state = '103'`), "the last value arrives")
 }
 
+// A transaction whose answer was lost is found written: as by another Concord.
+func TestDeadbandOfWhatIsFoundWritten(t *testing.T) {
+	t.Parallel()
+	open := deadbands(t, "sensor.*_power: absolute=5")
+	b := open()
+	b.write(t, 100, b.at("sensor.a_power", "100", 0, 1), b.at("sensor.b_power", "10", 0, 2))
+	message := []concord.Record{b.at("sensor.a_power", "102", 3, 3), b.at("sensor.b_power", "20", 4, 4)}
+	require.Equal(t, 1, open().write(t, 101, message...).Held)
+	require.True(t, b.write(t, 101, message...).Skipped)
+	n, err := b.db.StoreHeld(t.Context(), b.home, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "the last value arrives")
+	require.Equal(t, []string{"100", "102"}, b.statesOf(t, "sensor.a_power"))
+	require.Equal(t, 1, b.write(t, 102, b.at("sensor.b_power", "21", 5, 5)).Held, "compared with what was stored")
+}
+
 func TestDeadbandOfABackfill(t *testing.T) {
 	t.Parallel()
 	b := deadbands(t, "sensor.*_power: absolute=5")()

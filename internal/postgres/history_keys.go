@@ -245,7 +245,7 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 	loaded := p.loaded
 	p.mu.Unlock()
 	if loaded {
-		return nil
+		return p.reloadDeadband(ctx, db, home)
 	}
 	rows, err := db.pool.Query(ctx, `
 		select h.entity_id, h.entity_key, h.registry_id <> '', h.after_epoch, h.after_seq, o.entity_id is not null
@@ -282,10 +282,8 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.filter.stored) > 0 { // newer than the database may say
-		filter.stored = p.filter.stored
-	}
-	p.keys, p.owners, p.filter, p.loaded = keys, owners, filter, true
+	p.follow(filter)
+	p.keys, p.owners, p.loaded = keys, owners, true
 	for id, away := range gone {
 		if away {
 			n := entityNumber{key: p.unused(id), after: new(concord.Position)}

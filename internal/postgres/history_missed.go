@@ -37,7 +37,11 @@ func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Rec
 	if err := db.followClock(ctx, home, good); err != nil {
 		return concord.EventCounts{}, err
 	}
-	return w.write(ctx, 0, len(good), true)
+	counts, err := w.write(ctx, 0, len(good), true)
+	if err != nil || counts.Skipped {
+		w.past.doubtStored()
+	}
+	return counts, err
 }
 
 // followClock begins an epoch of the home's clock when a state that was not heard
