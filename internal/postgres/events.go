@@ -208,7 +208,10 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 			}
 		}
 		counts.Failed += len(w.bad)
-		return setPositionAndClock(ctx, tx, w.home, at)
+		if err := setPositionAndClock(ctx, tx, w.home, at); err != nil || !w.states {
+			return err
+		}
+		return closeAway(ctx, tx, w.home)
 	}, attempts(to-from)...)
 	if err != nil || counts.Skipped { // what is stored, is not known
 		w.past.doubt()

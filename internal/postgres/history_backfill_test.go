@@ -163,10 +163,11 @@ func TestBackfillOfALostMessage(t *testing.T) {
 	require.NoError(t, b.db.LoseMessage(t.Context(), b.home, concord.BadRecord{Reason: "message format 255", Record: []byte{255}}, 101))
 	_, err = b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("sensor.a", "3", 600*second, 5)}, 102)
 	require.NoError(t, err)
+	last := 600 * second
 	ask := func(connection uint64) (asked []string) {
 		t.Helper()
 		require.NoError(t, b.db.OpenConnection(t.Context(), b.home, connection))
-		states := []concord.Record{b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "3", 600*second, 1), b.at("sensor.b", "2", 300*second, 1)}
+		states := []concord.Record{b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "3", last, 1), b.at("sensor.b", "2", 300*second, 1)}
 		for _, s := range states {
 			s.State.Position.Epoch = int64(connection) //nolint:gosec // small
 		}
@@ -183,4 +184,12 @@ func TestBackfillOfALostMessage(t *testing.T) {
 	require.Equal(t, []string{"sensor.a 660.000000", "sensor.b 360.000000"}, ask(103), "also of what was heard again since")
 	require.Empty(t, ask(105))
 	require.Equal(t, 1, b.quarantined(t))
+
+	require.NoError(t, b.db.LoseMessage(t.Context(), b.home, concord.BadRecord{Reason: "message format 255", Record: []byte{254}}, 107))
+	last = 900 * second
+	changed := b.at("sensor.a", "3", last, 5)
+	changed.State.Position.Epoch = 105
+	b.write(t, 108, changed)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 109))
+	require.Equal(t, []string{"sensor.a 360.000000"}, ask(111), "the connection between ended without its states")
 }
