@@ -42,15 +42,34 @@ func (a *asking) put(ctx context.Context, part []concord.Backfill) error {
 	if len(halves) == 1 {
 		return a.finish(ctx, part, nil, failure)
 	}
-	for _, half := range halves {
+	for i, half := range halves {
 		if a.patience <= 0 {
-			return errLate
+			return errors.Join(errLate, a.putOff(ctx, slices.Concat(halves[i:]...), failure))
 		}
-		if err := a.put(ctx, half); err != nil {
+		if err := a.put(ctx, half); errors.Is(err, errLate) {
+			return errors.Join(err, a.putOff(ctx, slices.Concat(halves[i+1:]...), failure))
+		} else if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// putOff has questions that this look does not come to put again later, so that
+// they do not come before new ones. None becomes a gap: its part was late only
+// together with others.
+func (a *asking) putOff(ctx context.Context, part []concord.Backfill, failure string) error {
+	var results []concord.BackfillResult
+	for _, p := range part {
+		if r := judge(p, nil, failure, a.Patience); r.Again > 0 {
+			results = append(results, r)
+		}
+	}
+	if len(results) == 0 {
+		return nil
+	}
+	_, err := a.Store.FinishBackfills(ctx, a.Home, results)
+	return err
 }
 
 func (a *asking) finish(ctx context.Context, part []concord.Backfill, answers map[string][]*concord.State, failure string) error {

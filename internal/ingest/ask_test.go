@@ -167,6 +167,31 @@ func TestBackfillerGoesOnAfterAQuestionThatFails(t *testing.T) {
 	}
 }
 
+// One look awaits some late answers only. What it did not come to does not come
+// before what is new at the next.
+func TestBackfillerPutsOffWhatItDoesNotComeTo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &past{}
+		for i := range 20 {
+			p.due = append(p.due, hour(fmt.Sprintf("a.late%02d", i), 0))
+		}
+		p.due = append(p.due, hour("b.new", 10))
+		begin := time.Now()
+		var answered time.Duration
+		p.answer = func(from, to time.Time, ids []string) (json.RawMessage, error) {
+			if ids[0] != "b.new" {
+				time.Sleep(10 * time.Second)
+				return nil, concord.Errorf(concord.CodeTimeout, "late")
+			}
+			answered = time.Since(begin)
+			return whole(from, to, ids)
+		}
+		p.run(t)
+		require.Less(t, answered, 110*time.Second, "one look of 10 late answers")
+	})
+}
+
 func TestBackfillerAsksForLessWhenAnAnswerIsLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
