@@ -33,7 +33,7 @@ func (a *App) registerParts() {
 	gauge("concord_spool_messages", "Messages in the spool that wait to be written.", func() float64 { return float64(a.health.depth().Messages) })
 	gauge("concord_spool_bytes", "Size of the messages in the spool.", func() float64 { return float64(a.health.depth().Bytes) })
 	gauge("concord_spool_max_bytes", "Size that the messages in the spool may reach.", func() float64 { return float64(a.health.depth().MaxBytes) })
-	gauge("concord_spool_full_ratio", "Part of the spool that is used or that the disk does not have; at 1 it takes no changes.", func() float64 { return a.health.depth().Full() })
+	gauge("concord_spool_full_ratio", "Part of the spool that is used, that the disk does not have, or of SPOOL_MAX_AGE that its oldest change has waited; at 1 it takes no changes.", func() float64 { return a.health.depth().Full() })
 	gauge("concord_spool_age_seconds", "Age of the oldest message in the spool; written messages are removed within some seconds.", func() float64 {
 		if oldest := a.health.depth().Oldest; !oldest.IsZero() {
 			return max(time.Since(oldest).Seconds(), 0)
