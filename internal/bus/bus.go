@@ -39,7 +39,8 @@ type Options struct {
 	URL      string // of a NATS server or cluster; "" starts one in this process
 	Dir      string // store of the embedded server
 	MaxBytes int64  // of the stream; 0 means a quarter of the free disk, 8 GiB at most
-	// MaxAge is how long a message may wait before no more are taken; 0 is any time.
+	// MaxAge is how long a home's message may wait before no more of it are taken; 0 is
+	// any time.
 	MaxAge time.Duration
 	// Replicas of the stream in a cluster; 0 means 3, or 1 where URL is no cluster.
 	Replicas int
@@ -64,13 +65,12 @@ type Bus struct {
 
 	options Options
 	last    atomic.Uint64 // the last sequence that is known
-	looked  atomic.Int64  // when the oldest message was asked for, ns
-	oldest  atomic.Int64  // when it came, ns; 0 when there is none
 
 	reviving sync.Mutex
 
 	mu     sync.Mutex
 	status concord.PartStatus
+	oldest map[int64]oldest // of the homes that are heard here
 }
 
 // Open connects, starting the embedded server first when there is no URL, and
@@ -157,7 +157,7 @@ func (b *Bus) Pending(ctx context.Context) (int64, error) {
 
 // Publish implements [concord.Spool].
 func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error) {
-	if b.tooOld(ctx) {
+	if b.tooOld(ctx, batch.HomeID) {
 		b.setStatus(false, tooOld)
 		return 0, concord.Errorf(concord.CodeUnavailable, tooOld)
 	}

@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,7 +17,7 @@ type Depth struct {
 	Oldest   time.Time // when the oldest message came; zero when none waits
 	MaxBytes int64     // that the spool may reach
 	Room     int64     // bytes that it still takes: up to MaxBytes, and what is free on the disk when that is ours
-	// Aged is the part of [Options.MaxAge] that the oldest message has waited.
+	// Aged is the part of [Options.MaxAge] that the oldest message of a home that is heard here has waited.
 	Aged float64
 }
 
@@ -39,27 +41,58 @@ func (d Depth) Full() float64 {
 
 const tooOld = "the oldest change in the spool waits longer than SPOOL_MAX_AGE"
 
-// tooOld tells, as of at most a second ago, that the oldest message has waited
-// too long.
-func (b *Bus) tooOld(ctx context.Context) bool {
+// oldest is when the first message of a home came that still waits.
+type oldest struct {
+	looked, came time.Time // came is zero when none waits
+}
+
+// waitsSince returns when the oldest message of a home came, as of at most a
+// second ago; zero when none waits or nobody can tell. Messages of homes that are
+// run no more count for none.
+func (b *Bus) waitsSince(ctx context.Context, home int64) time.Time {
+	b.mu.Lock()
+	o := b.oldest[home]
+	b.mu.Unlock()
+	if time.Since(o.looked) < time.Second {
+		return o.came
+	}
+	o = oldest{looked: time.Now()}
+	if m, err := b.stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject(home))); err == nil {
+		o.came = m.Time
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.oldest == nil {
+		b.oldest = make(map[int64]oldest)
+	}
+	b.oldest[home] = o
+	return o.came
+}
+
+// tooOld tells that a home's oldest message has waited too long.
+func (b *Bus) tooOld(ctx context.Context, home int64) bool {
 	if b.options.MaxAge <= 0 {
 		return false
 	}
-	now := time.Now()
-	if looked := b.looked.Load(); now.UnixNano()-looked > int64(time.Second) && b.looked.CompareAndSwap(looked, now.UnixNano()) {
-		if info, err := b.stream.Info(ctx); err == nil { // else publishing fails too
-			b.oldest.Store(oldest(info))
-		}
-	}
-	at := b.oldest.Load()
-	return at != 0 && now.Sub(time.Unix(0, at)) > b.options.MaxAge
+	came := b.waitsSince(ctx, home)
+	return !came.IsZero() && time.Since(came) > b.options.MaxAge
 }
 
-func oldest(info *jetstream.StreamInfo) int64 {
-	if info.State.Msgs == 0 {
+// aged is the part of MaxAge that the oldest message of the homes that are heard
+// here has waited.
+func (b *Bus) aged(ctx context.Context) (part float64) {
+	if b.options.MaxAge <= 0 {
 		return 0
 	}
-	return info.State.FirstTime.UnixNano()
+	b.mu.Lock()
+	homes := slices.Collect(maps.Keys(b.oldest))
+	b.mu.Unlock()
+	for _, home := range homes {
+		if came := b.waitsSince(ctx, home); !came.IsZero() {
+			part = max(part, float64(time.Since(came))/float64(b.options.MaxAge))
+		}
+	}
+	return part
 }
 
 // MaxBytes asks for the size that the spool may reach.
@@ -86,9 +119,7 @@ func (b *Bus) Depth(ctx context.Context) (Depth, error) {
 	}
 	if d.Messages > 0 {
 		d.Oldest = info.State.FirstTime
-		if b.options.MaxAge > 0 {
-			d.Aged = float64(time.Since(d.Oldest)) / float64(b.options.MaxAge)
-		}
 	}
+	d.Aged = b.aged(ctx)
 	return d, nil
 }
