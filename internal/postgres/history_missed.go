@@ -353,7 +353,8 @@ func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntit
 	var all []question
 	for _, g := range gone {
 		from := later(g.Updated.Add(historyEnds), at.from.Add(-askMargin))
-		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: later(from, at.until()), known: true})
+		// What was heard last may have been written late, so that the time away seems shorter than it was.
+		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: later(from, at.until().Add(askMargin)), known: true})
 	}
 	return remember, noteQuestions(ctx, tx, m.home, all)
 }
