@@ -47,19 +47,20 @@ func (t *target) keyIsExact() bool {
 // equally new ones.
 func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded) ([]bool, error) {
 	rows := slices.Sorted(slices.Values(e.order)) // the later record is the later row
-	columns := append([]int{}, t.key...)
+	ranked := slices.Clone(t.key)
 	order := ""
 	if t.batch.Newer != "" {
 		newer := indexOf(t.batch.Columns, t.batch.Newer)
-		columns = append(columns, newer)
+		ranked = append(ranked, newer)
 		order = t.columns[newer].quoted + " nulls first, "
 	}
-	var names, arrays, keys, whole []string
+	var keys, whole []string
+	var columns []column
 	var params [][]byte
 	var oids []uint32
-	for i, k := range columns {
+	for i, k := range ranked {
 		c := t.columns[k]
-		names, arrays = append(names, c.quoted), append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.typeName))
+		columns = append(columns, c)
 		params, oids = append(params, e.array(c, k, rows)), append(oids, c.array)
 		if i < len(t.key) {
 			key := c.quoted
@@ -71,8 +72,8 @@ func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded) ([]bool, er
 	}
 	key := strings.Join(keys, ", ")
 	sql := fmt.Sprintf(`select pgretry_n, (%s and lead(pgretry_n) over (partition by %s order by %s pgretry_n) is not null)::int::bigint
-		from unnest(%s) with ordinality as i(%s, pgretry_n) order by %[2]s, %[3]s pgretry_n`,
-		strings.Join(whole, " and "), key, order, strings.Join(arrays, ", "), strings.Join(names, ", "))
+		from %s order by %[2]s, %[3]s pgretry_n`,
+		strings.Join(whole, " and "), key, order, unnestOnly(columns))
 	reader, err := send(ctx, tx.Conn(), sql, params, oids)
 	if err != nil {
 		return nil, err

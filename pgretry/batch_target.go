@@ -262,10 +262,19 @@ func (t *target) compose() statements {
 
 // unnestKey is a source of the rows' keys from the arrays of those columns alone.
 func (t *target) unnestKey() string {
+	var columns []column
+	for _, k := range t.key {
+		columns = append(columns, t.columns[k])
+	}
+	return unnestOnly(columns)
+}
+
+// unnestOnly is a source of rows from the arrays of the given columns, which are all parameters there are.
+func unnestOnly(columns []column) string {
 	var names, arrays []string
-	for i, k := range t.key {
-		names = append(names, t.columns[k].quoted)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, t.columns[k].typeName))
+	for i, c := range columns {
+		names = append(names, c.quoted)
+		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.typeName))
 	}
 	return fmt.Sprintf("unnest(%s) with ordinality as i(%s, pgretry_n)", strings.Join(arrays, ", "), strings.Join(names, ", "))
 }
