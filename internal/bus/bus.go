@@ -146,15 +146,6 @@ func (b *Bus) Status() concord.PartStatus {
 	return b.status
 }
 
-// Pending is how many messages wait to be written, of all homes.
-func (b *Bus) Pending(ctx context.Context) (int64, error) {
-	info, err := b.stream.Info(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("ask for the spool's depth: %w", err)
-	}
-	return int64(info.State.Msgs), nil //nolint:gosec // a count
-}
-
 // Publish implements [concord.Spool].
 func (b *Bus) Publish(ctx context.Context, batch *concord.Batch) (uint64, error) {
 	if b.tooOld(ctx, batch.HomeID) {

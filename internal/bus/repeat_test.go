@@ -80,7 +80,7 @@ func TestPublishAgainAfterALostAnswer(t *testing.T) {
 	batch.ID = "a2"
 	_, err = b.Publish(t.Context(), batch)
 	require.NoError(t, err)
-	n, err := b.Pending(t.Context())
+	depth, err := b.Depth(t.Context())
 	require.NoError(t, err)
-	require.EqualValues(t, 2, n)
+	require.EqualValues(t, 2, depth.Messages)
 }
