@@ -65,8 +65,8 @@ const (
 	Updated
 	// Unchanged: the table has it with an equal or newer [Batch.Newer].
 	Unchanged
-	// Superseded: another record of the same batch with the same key was written: a later one or, with [Batch.Newer],
-	// a newer one.
+	// Superseded: another record of the same batch with the same key is committed, or Unchanged: a later one or, with
+	// [Batch.Newer], a newer one.
 	Superseded
 	// Failed: the table refuses it; see Record.Err.
 	Failed
@@ -103,7 +103,9 @@ type BatchResult struct {
 // whole; the result then tells which records are committed. Records that the table refuses make no error: see
 // [BatchResult.Failed]. Locks are taken in the order of the keys, so that batches do not deadlock with each other.
 func (b *Batch) Upsert(ctx context.Context, db DB, records [][]any, opts ...Option) (*BatchResult, error) {
-	run := &batchRun{batch: b, records: records, result: &BatchResult{Records: make([]Record, len(records))}}
+	run := &batchRun{
+		batch: b, records: records, result: &BatchResult{Records: make([]Record, len(records))}, careful: map[int]bool{},
+	}
 	if err := b.validate(); err != nil {
 		return run.finish(), err
 	}

@@ -20,15 +20,15 @@ type encoded struct {
 	width int    // columns
 	order []int  // the records to write, by key
 	keys  [][]byte
-	// before has, of a record, the one of the same key that it superseded.
+	// before has, of a record, the one of the same key that it supersedes.
 	before map[int]int
 }
 
 // span is a value in data; NULL has a negative length.
 type span struct{ at, length int32 }
 
-// encode turns the records into binary values. Into results it writes which records cannot be: a value that does not
-// fit its column, or one of the same key comes later.
+// encode turns the records into binary values. Into results it writes which records cannot be: a value does not fit its
+// column.
 func (t *target) encode(types *pgtype.Map, records [][]any, results []Record) (*encoded, error) {
 	e := &encoded{width: len(t.columns), spans: make([]span, len(records)*len(t.columns)), keys: make([][]byte, len(records))}
 	e.data = make([]byte, 0, len(e.spans)*16)
@@ -96,7 +96,7 @@ func (e *encoded) value(c *column, types *pgtype.Map, p *plan, value any) (span,
 		return span{at, int32(len(data)) - at}, nil
 	}
 	if goType := reflect.TypeOf(value); p.goType != goType {
-		*p = plan{goType, types.PlanEncode(c.oid, pgtype.BinaryFormatCode, value)}
+		*p = plan{goType, c.plan(types, value)}
 	}
 	if p.encode == nil {
 		return span{}, fmt.Errorf("cannot send %T as %s", value, c.typeName)
@@ -110,6 +110,19 @@ func (e *encoded) value(c *column, types *pgtype.Map, p *plan, value any) (span,
 	}
 	e.data = data
 	return span{at, int32(len(data)) - at}, nil
+}
+
+// plan is how pgx writes values of one Go type; nil if it cannot. A type that pgx does not know takes text if it is a kind
+// of text, else bytes alone: pgx would send a string or a number as it stands in memory, which means another value there.
+func (c *column) plan(types *pgtype.Map, value any) pgtype.EncodePlan {
+	oid := c.oid
+	if _, known := types.TypeForOID(oid); !known {
+		oid = pgtype.ByteaOID
+		if c.text {
+			oid = pgtype.TextOID
+		}
+	}
+	return types.PlanEncode(oid, pgtype.BinaryFormatCode, value)
 }
 
 // appendUsual writes the types that most values have, as their pgtype plans do, which take several times as long.
@@ -167,11 +180,10 @@ func (e *encoded) repeats() bool {
 
 // keepLast leaves of each key the last record of the order alone; superseded tells of a place whether the next has the same
 // key.
-func (e *encoded) keepLast(results []Record, superseded func(n int) bool) {
+func (e *encoded) keepLast(superseded func(n int) bool) {
 	last := e.order[:0]
 	for n, i := range e.order {
 		if n+1 < len(e.order) && superseded(n) {
-			results[i].Outcome = Superseded
 			if e.before == nil {
 				e.before = map[int]int{}
 			}
@@ -248,8 +260,8 @@ func (e *encoded) appendValue(out []byte, record, column int, hasNull uint32) ([
 	return append(out, value...), hasNull
 }
 
-// copyData is the given records in COPY's binary format, with their position, from 1, as the last column.
-func (e *encoded) copyData(rows []int) []byte {
+// copyData is the given records in COPY's binary format, with their position, counted from first, as the last column.
+func (e *encoded) copyData(rows []int, first int) []byte {
 	out := append(make([]byte, 0, len(rows)*(e.width+1)*12), "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
 	for n, i := range rows {
 		out = binary.BigEndian.AppendUint16(out, uint16(e.width+1))
@@ -257,7 +269,7 @@ func (e *encoded) copyData(rows []int) []byte {
 			out, _ = e.appendValue(out, i, k, 0)
 		}
 		out = binary.BigEndian.AppendUint32(out, 8)
-		out = binary.BigEndian.AppendUint64(out, uint64(n+1))
+		out = binary.BigEndian.AppendUint64(out, uint64(first+n))
 	}
 	return binary.BigEndian.AppendUint16(out, 0xffff)
 }

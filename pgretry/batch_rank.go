@@ -11,22 +11,23 @@ import (
 )
 
 // rank orders the records by key and leaves the last of each key alone, or with Newer the newest. Where bytes do not tell
-// which keys are equal (1.0 and 1.00, a and A in citext), or which value is newer, the server does.
-func (t *target) rank(ctx context.Context, tx pgx.Tx, e *encoded, results []Record) error {
+// which keys are equal (1.0 and 1.00, a and A in citext), or which value is newer, the server does. It may find records that
+// it cannot read, which it then leaves out and writes into results; without staged they make it fail.
+func (t *target) rank(ctx context.Context, tx pgx.Tx, e *encoded, staged bool, results []Record) error {
 	exact := t.keyIsExact()
 	repeats := exact && e.repeats()
 	switch {
 	case exact && !repeats:
 		return nil
 	case exact && t.batch.Newer == "":
-		e.keepLast(results, func(n int) bool { return e.same(e.order[n], e.order[n+1]) })
+		e.keepLast(func(n int) bool { return e.same(e.order[n], e.order[n+1]) })
 		return nil
 	}
-	superseded, err := t.askRank(ctx, tx, e)
+	superseded, err := t.askRank(ctx, tx, e, staged, results)
 	if err != nil {
 		return err
 	}
-	e.keepLast(results, func(n int) bool { return superseded[n] })
+	e.keepLast(func(n int) bool { return superseded[n] })
 	if exact {
 		e.orderByKey() // as every batch does: locks have one order
 	}
@@ -45,36 +46,24 @@ func (t *target) keyIsExact() bool {
 // askRank has the server order the records by key and, of the same key, in the order in which one supersedes the other. It
 // returns which records are superseded by the next. Without Newer the later record does; with it the newer, or the later of
 // equally new ones.
-func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded) ([]bool, error) {
+func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded, staged bool, results []Record) ([]bool, error) {
 	rows := slices.Sorted(slices.Values(e.order)) // the later record is the later row
 	ranked := slices.Clone(t.key)
-	order := ""
 	if t.batch.Newer != "" {
-		newer := indexOf(t.batch.Columns, t.batch.Newer)
-		ranked = append(ranked, newer)
-		order = t.columns[newer].quoted + " nulls first, "
+		ranked = append(ranked, indexOf(t.batch.Columns, t.batch.Newer))
 	}
-	var keys, whole []string
-	var columns []column
-	var params [][]byte
-	var oids []uint32
-	for i, k := range ranked {
-		c := t.columns[k]
-		columns = append(columns, c)
-		params, oids = append(params, e.array(c, k, rows)), append(oids, c.array)
-		if i < len(t.key) {
-			key := c.quoted
-			if c.collation != "" {
-				key += " collate " + c.collation
-			}
-			keys, whole = append(keys, key), append(whole, c.quoted+" is not null")
+	source, params, oids := t.arrays(e, ranked, rows)
+	if staged || slices.Contains(oids, 0) {
+		source, params, oids = stage+" as i", nil, nil
+		unread, err := t.stage(ctx, tx, e, rows)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range unread {
+			results[rows[u.n]] = Record{Failed, u.err}
 		}
 	}
-	key := strings.Join(keys, ", ")
-	sql := fmt.Sprintf(`select pgretry_n, (%s and lead(pgretry_n) over (partition by %s order by %s pgretry_n) is not null)::int::bigint
-		from %s order by %[2]s, %[3]s pgretry_n`,
-		strings.Join(whole, " and "), key, order, unnestOnly(columns))
-	reader, err := send(ctx, tx.Conn(), sql, params, oids)
+	reader, err := send(ctx, tx.Conn(), t.rankSQL(source), params, oids)
 	if err != nil {
 		return nil, err
 	}
@@ -87,4 +76,34 @@ func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded) ([]bool, er
 	}
 	_, err = reader.Close()
 	return superseded, err
+}
+
+// arrays is a source of rows from the given columns as arrays, with those arrays and their types.
+func (t *target) arrays(e *encoded, columns, rows []int) (source string, params [][]byte, oids []uint32) {
+	var list []column
+	for _, k := range columns {
+		c := t.columns[k]
+		list, params, oids = append(list, c), append(params, e.array(c, k, rows)), append(oids, c.array)
+	}
+	return unnestOnly(list), params, oids
+}
+
+// rankSQL gives the rows of a source in order, and of each whether the next supersedes it.
+func (t *target) rankSQL(source string) string {
+	var keys, whole []string
+	for _, k := range t.key {
+		c := t.columns[k]
+		key := c.quoted
+		if c.collation != "" {
+			key += " collate " + c.collation
+		}
+		keys, whole = append(keys, key), append(whole, c.quoted+" is not null")
+	}
+	key, order := strings.Join(keys, ", "), ""
+	if t.batch.Newer != "" {
+		order = pgx.Identifier{t.batch.Newer}.Sanitize() + " nulls first, "
+	}
+	return fmt.Sprintf(`select pgretry_n, (%s and lead(pgretry_n) over (partition by %s order by %s pgretry_n) is not null)::int::bigint
+		from %s order by %[2]s, %[3]s pgretry_n`,
+		strings.Join(whole, " and "), key, order, source)
 }

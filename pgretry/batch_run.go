@@ -14,15 +14,6 @@ import (
 // with more care.
 var errCareful = errors.New("write the chunk with more care")
 
-// care is how a chunk is written.
-type care int
-
-const (
-	asSet     care = iota // one statement
-	looped                // record by record, by the server
-	separated             // record by record, each sent by itself: one cannot even be read by the server
-)
-
 // batchRun is one Upsert.
 type batchRun struct {
 	batch   *Batch
@@ -32,7 +23,8 @@ type batchRun struct {
 	rows    *encoded     // nil until the first transaction has encoded the records
 	next    int          // the first row, in key order, that is not committed
 	upto    int          // the end of the transaction that is running
-	careful map[int]care // by the chunk's first row
+	careful map[int]bool // the chunks, by their first row, that the server writes record by record
+	staged  bool         // a record that the server cannot read kept it from ranking them: they are ranked from a table
 	blame   bool         // a constraint that COMMIT tests refused something: each statement tests it from now on
 	pending []written    // by the running transaction, not yet committed
 }
@@ -82,16 +74,9 @@ func (r *batchRun) testDeferred(ctx context.Context, tx pgx.Tx) error {
 	}
 	r.blame = true
 	for from := r.next; from < r.upto; from += r.chunk() {
-		r.takeCare(from, looped)
+		r.careful[from] = true
 	}
-	return fmt.Errorf("%w: %v", errCareful, err)
-}
-
-func (r *batchRun) takeCare(from int, c care) {
-	if r.careful == nil {
-		r.careful = map[int]care{}
-	}
-	r.careful[from] = max(r.careful[from], c)
+	return fmt.Errorf("%w: %w", errCareful, err)
 }
 
 func (r *batchRun) chunk() int {
@@ -118,57 +103,67 @@ func (r *batchRun) prepare(ctx context.Context, db DB, tx pgx.Tx) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.target.rank(ctx, tx, rows, r.result.Records); err != nil {
-		return err
+	err = r.target.rank(ctx, tx, rows, r.staged, r.result.Records)
+	switch {
+	case err == nil:
+		r.rows = rows
+	case !r.staged && refusesRecord(err):
+		r.staged = true
+		return fmt.Errorf("%w: %w", errCareful, err)
 	}
-	r.rows = rows
-	return nil
+	return err
 }
 
 func (r *batchRun) write(ctx context.Context, tx pgx.Tx, from int, rows []int) error {
-	c := r.careful[from]
-	if c == asSet && slices.ContainsFunc(rows, func(i int) bool { return r.rows.keys[i] == nil }) {
-		c = looped // a key with NULL finds no row again, to tell what became of it
+	write := r.target.set
+	// A key with NULL finds no row again, to tell what became of it.
+	if r.careful[from] || slices.ContainsFunc(rows, func(i int) bool { return r.rows.keys[i] == nil }) {
+		write = r.target.loop
 	}
-	outcomes, err := r.by(c)(ctx, tx, r.rows, rows)
-	if r.target.refuses(err) && c < separated {
-		r.takeCare(from, c+1)
-		return fmt.Errorf("%w: %v", errCareful, err)
+	outcomes, err := write(ctx, tx, r.rows, rows)
+	if r.target.refuses(err) && !r.careful[from] {
+		r.careful[from] = true
+		return fmt.Errorf("%w: %w", errCareful, err)
 	}
 	r.pending = append(r.pending, outcomes...)
 	return err
 }
 
-func (r *batchRun) by(c care) func(context.Context, pgx.Tx, *encoded, []int) ([]written, error) {
-	return [...]func(context.Context, pgx.Tx, *encoded, []int) ([]written, error){
-		asSet: r.target.set, looped: r.target.loop, separated: r.target.separate,
-	}[c]
-}
-
-// refusesRecord tells that err may be the fault of single records: bad data, a violated constraint, an exception
-// that a trigger raised.
+// refusesRecord tells that err may be the fault of single records: bad data, a violated constraint, a value
+// too long for an index, an exception that a trigger raised.
 func refusesRecord(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || len(e.Code) < sqlstateClassLen {
 		return false
 	}
 	switch e.Code[:sqlstateClassLen] {
-	case "21", "22", "23", "44", "P0":
+	case "21", "22", "23", "44", "54", "P0":
 		return true
 	}
 	return false
 }
 
-// committed takes over the outcomes of the transaction. What a refused record had superseded is to be written instead.
+// committed takes over the outcomes of the transaction. A record supersedes those before it only now; if it was refused, the
+// one before it is to be written instead.
 func (r *batchRun) committed() {
 	for _, w := range r.pending {
 		r.result.Records[w.record] = w.Record
-		if before, ok := r.rows.before[w.record]; ok && w.Outcome == Failed {
-			r.result.Records[before] = Record{}
+		before, ok := r.rows.before[w.record]
+		switch {
+		case !ok:
+		case w.Outcome == Failed:
 			r.rows.order = append(r.rows.order, before)
+		default:
+			r.supersede(before)
 		}
 	}
 	r.next = r.upto
+}
+
+func (r *batchRun) supersede(record int) {
+	for ok := true; ok; record, ok = r.rows.before[record] {
+		r.result.Records[record].Outcome = Superseded
+	}
 }
 
 func (r *batchRun) finish() *BatchResult {

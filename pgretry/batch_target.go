@@ -36,7 +36,7 @@ const renewAfter = time.Minute
 type column struct {
 	name, quoted string
 	oid          uint32 // of its base type if it is a domain
-	array        uint32 // 0 of an array, which cannot stand in another
+	array        uint32 // 0 where values must travel by COPY: no array stands in another, and unnest takes rows apart
 	typeName     string
 	enum         bool
 	notNull      bool
@@ -44,6 +44,7 @@ type column struct {
 	rounded      bool   // the column may change a value that is stored in it
 	exact        bool   // equal values have equal bytes
 	collation    string // that a key must be compared with; "" for its type's
+	text         bool   // its binary format is its text
 	utf8         bool   // takes valid UTF-8 alone
 }
 
@@ -83,7 +84,8 @@ func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
 		return nil, err
 	}
 	t.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c column, err error) {
-		err = row.Scan(&c.name, &c.quoted, &c.oid, &c.array, &c.typeName, &c.enum, &c.notNull, &c.maxLength, &c.rounded, &c.exact, &c.collation, &c.utf8)
+		err = row.Scan(&c.name, &c.quoted, &c.oid, &c.array, &c.typeName, &c.enum, &c.notNull, &c.maxLength, &c.rounded, &c.exact,
+			&c.collation, &c.text, &c.utf8)
 		return c, err
 	})
 	if err != nil {
@@ -101,13 +103,14 @@ func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
 
 // describeColumns gives the columns with their base types, through any number of domains.
 const describeColumns = `
-	select a.attname, quote_ident(a.attname), e.oid, e.typarray, format('%I.%I', n.nspname, e.typname), e.typtype = 'e', a.attnotnull,
+	select a.attname, quote_ident(a.attname), e.oid, case when e.typtype <> 'c' then e.typarray else 0 end,
+		format('%I.%I', n.nspname, e.typname), e.typtype = 'e', a.attnotnull,
 		case when e.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 0 then a.atttypmod - 4 else 0 end,
 		greatest(a.atttypmod, d.mod) >= 0 and e.oid <> 'varchar'::regtype,
 		e.typtype = 'e' or coalesce(co.collisdeterministic, true) and e.oid = any('{bool,int2,int4,int8,oid,uuid,bytea,date,time,timestamp,timestamptz,
 			name,text,varchar}'::regtype[]),
 		case when not co.collisdeterministic then format('%I.%I', cn.nspname, co.collname) else '' end,
-		e.typcategory in ('S', 'E') and current_setting('server_encoding') = 'UTF8'
+		e.typcategory in ('S', 'E'), e.typcategory in ('S', 'E') and current_setting('server_encoding') = 'UTF8'
 	from unnest($2::text[]) with ordinality c(name, n)
 	join pg_attribute a on a.attrelid = $1::text::regclass and a.attname = c.name and a.attnum > 0 and not a.attisdropped
 	cross join lateral (
@@ -406,7 +409,7 @@ begin
 		exception
 			when others then
 				get stacked diagnostics state = returned_sqlstate, msg = message_text, col = column_name, con = constraint_name;
-				if left(state, 2) not in ('21', '22', '23', '44', 'P0')%s then raise; end if;
+				if left(state, 2) not in ('21', '22', '23', '44', '54', 'P0')%s then raise; end if;
 				insert into pg_temp.pgretry_report values (r.pgretry_n, null, state, msg, col, con);
 		end;
 	end loop;

@@ -2,8 +2,10 @@ package pgretry_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +155,49 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			[][]any{{1, time.Date(600_000, 1, 1, 0, 0, 0, 0, time.UTC)}, {2, late}}, outcomes{failed, created},
 			`select count(*)::text from x`, "1",
 		},
+		{
+			"AKeyThatIsUnreadableAndMustBeRanked", []string{`create type mood as enum ('good', 'bad')`, `create table x (m mood primary key, n int)`},
+			&pgretry.Batch{Columns: []string{"m", "n"}, Key: []string{"m"}, Newer: "n"},
+			[][]any{{"good", 3}, {"odd", 2}, {"good", 1}, {"bad", 1}}, outcomes{created, failed, superseded, created},
+			`select string_agg(m || ' ' || n, ',' order by m) from x`, "good 3,bad 1",
+		},
+		{
+			"JSONIsAKey", []string{`create table x (k jsonb primary key, n int)`},
+			&pgretry.Batch{Columns: []string{"k", "n"}, Key: []string{"k"}},
+			[][]any{{`{"a":1}`, 1}, {`{a`, 2}, {`{"a": 1}`, 3}}, outcomes{superseded, failed, created},
+			`select string_agg(k::text || ' ' || n, ',') from x`, `{"a": 1} 3`,
+		},
+		{
+			"AnArrayIsAKey", []string{`create table x (k text[] primary key, n int)`},
+			&pgretry.Batch{Columns: []string{"k", "n"}, Key: []string{"k"}},
+			[][]any{{[]string{"a"}, 1}, {[]string{"\xff"}, 2}, {[]string{"a"}, 3}, {[]string{}, 4}}, outcomes{superseded, failed, created, created},
+			`select string_agg(k::text || n, ' ' order by n) from x`, "{a}3 {}4",
+		},
+		{
+			"AnArrayTellsTheNewest", []string{`create table x (id int primary key, version int[])`},
+			&pgretry.Batch{Columns: []string{"id", "version"}, Key: []string{"id"}, Newer: "version"},
+			[][]any{{1, []int32{1, 9}}, {1, []int32{2}}, {1, []int32{1}}}, outcomes{superseded, created, superseded},
+			`select version::text from x`, "{2}",
+		},
+		{
+			"ValuesThatOnlyTheServerCannotRead", []string{`create table x (id int primary key, j jsonb, r int4range)`},
+			&pgretry.Batch{Columns: []string{"id", "j", "r"}, Key: []string{"id"}},
+			[][]any{{1, `{}`, span(1, 2)}, {2, `{`, span(1, 2)}, {3, `{}`, span(2, 1)}, {4, strings.Repeat("[", 100_000), nil}},
+			outcomes{created, failed, failed, failed},
+			`select string_agg(j::text || ' ' || r, ',') from x`, "{} [1,2)",
+		},
+		{
+			"TooLongForAnIndex", []string{`create table x (k text primary key)`},
+			&pgretry.Batch{Columns: []string{"k"}, Key: []string{"k"}},
+			[][]any{{"a"}, {incompressible(10_000)}}, outcomes{created, failed},
+			`select k from x`, "a",
+		},
+		{
+			"TextForATypeThatPgxDoesNotKnow", []string{`create table x (id int primary key, m money)`},
+			&pgretry.Batch{Columns: []string{"id", "m"}, Key: []string{"id"}},
+			[][]any{{1, "$1234.56"}, {2, int64(7)}, {3, nil}}, outcomes{failed, failed, created},
+			`select count(*)::text from x`, "1",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -169,6 +214,21 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 
 func numeric(digits int64, exponent int32) pgtype.Numeric {
 	return pgtype.Numeric{Int: big.NewInt(digits), Exp: exponent, Valid: true}
+}
+
+func span(from, to int32) pgtype.Range[pgtype.Int4] {
+	return pgtype.Range[pgtype.Int4]{
+		Lower: pgtype.Int4{Int32: from, Valid: true}, LowerType: pgtype.Inclusive,
+		Upper: pgtype.Int4{Int32: to, Valid: true}, UpperType: pgtype.Exclusive, Valid: true,
+	}
+}
+
+func incompressible(length int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < length; i++ {
+		fmt.Fprintf(&b, "%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
+	}
+	return b.String()
 }
 
 func outcomesOf(r *pgretry.BatchResult) (all []pgretry.RecordOutcome) {
@@ -252,4 +312,79 @@ func TestConstraintThatIsNotEnforced(t *testing.T) {
 	got, err := batch.Upsert(t.Context(), pool, [][]any{{1, 11}})
 	require.NoError(t, err)
 	require.Equal(t, want, got.Records[0].Outcome)
+}
+
+// What keeps a record from being read is told as the server tells it, whichever way the records travel.
+func TestBatchTellsWhyTheServerCannotRead(t *testing.T) {
+	t.Parallel()
+	for name, size := range map[string]int{"Array": 200, "Copy": pgretry.CopyFrom} {
+		for _, newer := range []string{"", "n"} {
+			t.Run(name+newer, func(t *testing.T) {
+				t.Parallel()
+				pool := pgtest.Pool(t, 2)
+				pgtest.Exec(t, pool, `create type mood as enum ('good')`, `create table x (m mood, id int, n int, primary key (m, id))`)
+				batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"m", "id", "n"}, Key: []string{"m", "id"}, Newer: newer}
+				records := [][]any{{"good", 0, 0}} // superseded
+				for i := range size {
+					records = append(records, []any{"good", i, 1})
+				}
+				bad := []int{1 + size/7, 2 + size/7, size}
+				for _, i := range bad {
+					records[i][0] = fmt.Sprintf("odd %d", i)
+				}
+				got, err := batch.Upsert(t.Context(), pool, records)
+				require.NoError(t, err)
+				require.Equal(t, []int{size - len(bad), 1, len(bad)}, []int{got.Created, got.Superseded, got.Failed})
+				for _, i := range bad {
+					want := &pgretry.RecordError{SQLSTATE: "22P02", Message: fmt.Sprintf(`invalid input value for enum mood: "odd %d"`, i)}
+					require.Equal(t, pgretry.Record{Outcome: pgretry.Failed, Err: want}, got.Records[i])
+				}
+				require.Equal(t, fmt.Sprint(size-len(bad)), text(t, pool, `select count(*)::text from x`))
+			})
+		}
+	}
+}
+
+// The fields of a composite value must not be taken for columns.
+func TestBatchOfCompositeValues(t *testing.T) {
+	t.Parallel()
+	owner := pgtest.Pool(t, 1)
+	pgtest.Exec(t, owner, `create type point3 as (a int, b int, c int)`, `create table x (id int primary key, p point3)`)
+	config := owner.Config()
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		point, err := conn.LoadType(ctx, "point3")
+		if err == nil {
+			conn.TypeMap().RegisterType(point)
+		}
+		return err
+	}
+	pool := pgtest.Connect(t, config)
+	type point3 struct{ A, B, C int32 }
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "p"}, Key: []string{"id"}}
+	got, err := batch.Upsert(t.Context(), pool, [][]any{{1, point3{1, 2, 3}}})
+	require.NoError(t, err)
+	require.Equal(t, 1, got.Created)
+	require.Equal(t, "(1,2,3)", text(t, pool, `select p::text from x`))
+}
+
+// A record whose successor is not stored is not superseded.
+func TestBatchSupersedesWhenItCommits(t *testing.T) {
+	t.Parallel()
+	for name, newer := range map[string]string{"Last": "", "Newest": "n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := pgtest.Pool(t, 2)
+			pgtest.Exec(t, pool, `create table x (id int primary key, n int)`,
+				`create function stop() returns trigger language plpgsql as $$ begin
+					if new.id = 2 then raise exception 'stop' using errcode = '57014'; end if; return new; end $$`,
+				`create trigger stop before insert on x for each row execute function stop()`)
+			batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "n"}, Key: []string{"id"}, Newer: newer, Commit: 1}
+			got, err := batch.Upsert(t.Context(), pool, [][]any{{1, 1}, {1, 2}, {1, 3}, {2, 1}, {2, 2}, {2, 3}})
+			require.Equal(t, "57014", pgretry.SQLSTATE(err))
+			require.Equal(t, []pgretry.RecordOutcome{
+				pgretry.Superseded, pgretry.Superseded, pgretry.Created, pgretry.Unwritten, pgretry.Unwritten, pgretry.Unwritten,
+			}, outcomesOf(got))
+			require.Equal(t, []int{1, 2, 3}, []int{got.Created, got.Superseded, got.Unwritten})
+		})
+	}
 }

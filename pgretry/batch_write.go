@@ -42,28 +42,69 @@ func (t *target) upsert(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) 
 
 // merge copies rows into a temporary table and writes them from there in one statement.
 func (t *target) merge(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
-	if err := t.stage(ctx, tx, e, rows); err != nil {
+	unread, err := t.stage(ctx, tx, e, rows)
+	if err != nil {
 		return nil, err
 	}
-	return t.execute(ctx, tx.Conn(), setStatement{sql: t.sql.merge, detail: t.sql.mergeDetail}, rows)
+	return t.execute(ctx, tx.Conn(), setStatement{sql: t.sql.merge, detail: t.sql.mergeDetail, unread: unread}, rows)
 }
 
-// stage makes the temporary table anew and fills it with rows.
-func (t *target) stage(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) error {
+// unread is a row that the server cannot read, by its position.
+type unread struct {
+	n   int
+	err *RecordError
+}
+
+// stage makes the temporary table anew and fills it with rows, but for those that it returns.
+func (t *target) stage(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]unread, error) {
 	clear := `drop table if exists pg_temp.pgretry_stage, pg_temp.pgretry_report;`
 	if _, err := tx.Exec(ctx, clear+t.sql.create); err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(e.copyData(rows)), t.sql.copy); err != nil {
-		return err
+	unread, err := t.fill(ctx, tx, e, rows)
+	if err != nil {
+		return nil, err
 	}
-	_, err := tx.Exec(ctx, `analyze pg_temp.pgretry_stage`)
-	return err
+	_, err = tx.Exec(ctx, `analyze pg_temp.pgretry_stage`)
+	return unread, err
+}
+
+// fill copies rows into the temporary table and returns those that the server cannot read. It goes by smaller steps where
+// such a row is, and by larger ones behind it.
+func (t *target) fill(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) (bad []unread, err error) {
+	for n, step := 0, len(rows); n < len(rows); {
+		step = min(step, len(rows)-n)
+		err := t.copy(ctx, tx, e.copyData(rows[n:n+step], n+1))
+		switch {
+		case err == nil:
+			n += step
+			step *= 2
+		case !refusesRecord(err):
+			return nil, err
+		case step > 1:
+			step /= 2
+		default:
+			bad = append(bad, unread{n, recordError(err)})
+			n++
+		}
+	}
+	return bad, nil
+}
+
+// copy fills the temporary table further; an error leaves it and the transaction as they were.
+func (t *target) copy(ctx context.Context, tx pgx.Tx, data []byte) error {
+	return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
+		_, err := savepoint.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(data), t.sql.copy)
+		return err
+	})
 }
 
 // execute runs a statement made by [target.setSQL] and reads what became of rows.
 func (t *target) execute(ctx context.Context, conn *pgx.Conn, s setStatement, rows []int) ([]written, error) {
 	r := setReader{target: t, rows: rows, out: make([]written, len(rows))}
+	for _, u := range s.unread {
+		r.refuse(u.n, u.err)
+	}
 	if err := r.read(send(ctx, conn, s.sql, s.params, s.oids)); err != nil {
 		return nil, err
 	}
@@ -80,6 +121,7 @@ type setStatement struct {
 	sql, detail       string
 	params, keyParams [][]byte
 	oids, keyOIDs     []uint32
+	unread            []unread // of the rows: the statement does not see these
 }
 
 var binaryFormat = []int16{pgx.BinaryFormatCode}
@@ -132,12 +174,16 @@ func (r *setReader) row(n, what int64) {
 		r.count, r.created = -1-n, what
 	case what > 0:
 		err := r.target.faults[what-1].err
-		r.out[n-1].Record = Record{Failed, &err}
-		r.refused++
+		r.refuse(int(n-1), &err)
 	default:
 		r.single = true
 		r.out[n-1].Outcome = map[int64]RecordOutcome{-1: Created, -2: Updated}[what]
 	}
+}
+
+func (r *setReader) refuse(n int, err *RecordError) {
+	r.out[n].Record = Record{Failed, err}
+	r.refused++
 }
 
 func (r *setReader) finish() []written {
@@ -160,7 +206,8 @@ func (r *setReader) finish() []written {
 
 // loop writes rows one by one on the server, to find those that only the server can refuse.
 func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
-	if err := t.stage(ctx, tx, e, rows); err != nil {
+	unread, err := t.stage(ctx, tx, e, rows)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := tx.Exec(ctx, t.sql.loop); err != nil {
@@ -170,7 +217,7 @@ func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(report, func(row pgx.CollectableRow) (w written, err error) {
+	out, err := pgx.CollectRows(report, func(row pgx.CollectableRow) (w written, err error) {
 		var n int64
 		var created *bool
 		var state, message, column, constraint *string
@@ -190,28 +237,13 @@ func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([
 		}
 		return w, nil
 	})
-}
-
-// separate writes rows one by one from here, each behind a savepoint.
-func (t *target) separate(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([]written, error) {
-	out := make([]written, 0, len(rows))
-	for n := range rows {
-		var one []written
-		err := pgx.BeginFunc(ctx, tx, func(sp pgx.Tx) (err error) {
-			one, err = t.set(ctx, sp, e, rows[n:n+1])
-			return err
-		})
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && t.refuses(err) {
-			one, err = []written{{rows[n], Record{Failed, recordError(refused)}}}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, one...)
+	for _, u := range unread {
+		out = append(out, written{rows[u.n], Record{Failed, u.err}})
 	}
-	return out, nil
+	return out, err
 }
 
-func recordError(e *pgconn.PgError) *RecordError {
+func recordError(err error) *RecordError {
+	e, _ := errors.AsType[*pgconn.PgError](err)
 	return &RecordError{SQLSTATE: e.Code, Message: e.Message, Column: e.ColumnName, Constraint: e.ConstraintName}
 }
