@@ -102,6 +102,9 @@ type BatchResult struct {
 // Upsert writes records, each of which has a value per column. It returns an error when a transaction failed as a
 // whole; the result then tells which records are committed. Records that the table refuses make no error: see
 // [BatchResult.Failed]. Locks are taken in the order of the keys, so that batches do not deadlock with each other.
+//
+// To observers each transaction is a call. A record that only the server finds costs it a failed attempt, which the policy's
+// bounds do not count.
 func (b *Batch) Upsert(ctx context.Context, db DB, records [][]any, opts ...Option) (*BatchResult, error) {
 	run := &batchRun{
 		batch: b, records: records, result: &BatchResult{Records: make([]Record, len(records))}, careful: map[int]bool{},
@@ -116,10 +119,7 @@ func (b *Batch) Upsert(ctx context.Context, db DB, records [][]any, opts ...Opti
 	opts = append([]Option{WithName("batch " + b.Table.Sanitize())}, opts...)
 	for !run.done() {
 		err := runner.Do(ctx, db, func(ctx context.Context, tx pgx.Tx) error { return run.transaction(ctx, db, tx) }, opts...)
-		switch {
-		case errors.Is(err, errCareful):
-			continue
-		case err != nil:
+		if err != nil {
 			return run.finish(), fmt.Errorf("batch into %s: %w", b.Table.Sanitize(), err)
 		}
 		run.committed()

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// errCareful leaves a transaction whose chunk holds a record that only the server can find; the chunk is then written
-// with more care.
+// errCareful leaves a transaction whose chunk holds a record that only the server can find. The call then runs it again,
+// whatever its policy allows, and the chunk is written with more care.
 var errCareful = errors.New("write the chunk with more care")
 
 // batchRun is one Upsert.

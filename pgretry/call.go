@@ -20,7 +20,9 @@ type call struct {
 	started time.Time
 
 	attempts int
-	optional int // failures that may be retried a few times only
+	spared   int           // attempts that MaxAttempts does not count
+	spent    time.Duration // before started, which MaxElapsed does not count
+	optional int           // failures that may be retried a few times only
 	history  []Attempt
 	turn     turn
 	rec      *recorder // of the latest attempt; nil before the first
@@ -42,7 +44,7 @@ func (c *call) run(ctx context.Context) error {
 	}
 	outcome := Outcome{
 		Name: c.policy.Name, Attempts: c.attempts, Failed: c.last(),
-		Elapsed: time.Since(c.started), Queued: c.turn.queued, Err: err,
+		Elapsed: c.elapsed(), Queued: c.turn.queued, Err: err,
 	}
 	for _, o := range c.policy.Observers {
 		o.Finished(ctx, outcome)
@@ -97,6 +99,10 @@ type failure struct {
 
 // judge decides whether another attempt follows f, records f, and makes the call's error if none does.
 func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
+	if errors.Is(f.returned, errCareful) && !ofAnotherCall(f.returned) && ctx.Err() == nil {
+		c.startOver(ctx, f)
+		return false, nil
+	}
 	v := c.policy.classify(f.Stage, f.Err)
 	stopped := c.stops(ctx, f, v)
 	f.Retry = v != fatal && !f.ended && stopped == nil && !c.lost()
@@ -119,6 +125,17 @@ func (c *call) judge(ctx context.Context, f *failure) (stop bool, err error) {
 	}
 	return true, c.failed(*f, stopped)
 }
+
+// startOver has another attempt follow f at once, with all that the policy allows a call: a batch has learned from f, and
+// goes on otherwise.
+func (c *call) startOver(ctx context.Context, f *failure) {
+	f.Retry = true
+	c.record(ctx, f.Attempt)
+	c.spent, c.started = c.elapsed(), time.Now()
+	c.spared, c.optional = c.attempts, 0
+}
+
+func (c *call) elapsed() time.Duration { return c.spent + time.Since(c.started) }
 
 // spareBudget gives back what a retry took that does not come after all: else the calls of a storm that run out of time
 // would leave a debt which those after it pay.
@@ -163,7 +180,7 @@ func (c *call) stops(ctx context.Context, f *failure, v verdict) error {
 			return ErrExhausted
 		}
 	}
-	if c.policy.MaxAttempts > 0 && c.attempts >= c.policy.MaxAttempts {
+	if c.policy.MaxAttempts > 0 && c.attempts-c.spared >= c.policy.MaxAttempts {
 		return ErrExhausted
 	}
 	return nil
@@ -198,7 +215,7 @@ func (c *call) failed(f failure, stopped error) error {
 		Name:     c.policy.Name,
 		SQLSTATE: f.SQLSTATE,
 		Attempts: c.attempts,
-		Elapsed:  time.Since(c.started),
+		Elapsed:  c.elapsed(),
 		History:  c.history,
 		Err:      f.Err,
 		Returned: f.returned,
