@@ -39,7 +39,7 @@ const (
 
 // TestSoak runs 100 workers on 10 counters while connections are cut, backends terminated and killed, and contexts
 // cancelled. Each operation leaves a row with its own id: what was reported must be there once, what failed not at all,
-// and what is unknown at most once.
+// and what is unknown at most once. Beside them others write batches.
 func TestSoak(t *testing.T) {
 	pgtest.URL(t)
 	goroutines := runtime.NumGoroutine()
@@ -47,6 +47,7 @@ func TestSoak(t *testing.T) {
 	require.NoError(t, err)
 	defer cluster.Stop()
 	s := newSoak(t, cluster)
+	batches := newBatches(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), length(t))
 	defer cancel()
 	var faults, work sync.WaitGroup
@@ -54,9 +55,13 @@ func TestSoak(t *testing.T) {
 	for range workers {
 		work.Go(func() { s.work(ctx) })
 	}
+	for range batchWorkers {
+		work.Go(func() { batches.work(ctx) })
+	}
 	work.Wait()
 	faults.Wait()
 	s.check(t)
+	batches.check(t)
 	s.pool.Close()
 	s.admin.Close()
 	t.Logf("%d committed, %d failed, %d unknown; %d cuts, %d terminated, %d killed, %d cancelled; %d 40001, %d commits resolved",
