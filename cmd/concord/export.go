@@ -17,7 +17,7 @@ import (
 type exportCmd struct {
 	databaseFlags
 	Entity string `arg:"" optional:"" help:"Entity id or a pattern such as 'sensor.*_temperature'; all without it."`
-	Home   int64  `help:"Number of the home, needed when there are several."`
+	Home   int64  `placeholder:"NUMBER" help:"Number of the home, needed when there are several."`
 	From   string `default:"24h" help:"Begin: a time such as '2026-11-22 10:00' or an age such as 2h."`
 	To     string `help:"End; now without it."`
 	Format string `enum:"csv,jsonl" default:"csv" help:"csv or jsonl."`

@@ -20,7 +20,7 @@ type quarantineCmd struct {
 
 type quarantineListCmd struct {
 	databaseFlags
-	Home  int64 `help:"Only that home's."`
+	Home  int64 `placeholder:"NUMBER" help:"Only that home's."`
 	Limit int   `default:"50" help:"How many."`
 }
 
@@ -46,7 +46,7 @@ func (c *quarantineListCmd) Run(ctx context.Context) error {
 
 type quarantineReplayCmd struct {
 	databaseFlags
-	Home  int64   `help:"Only that home's."`
+	Home  int64   `placeholder:"NUMBER" help:"Only that home's."`
 	Limit int     `default:"1000" help:"How many of the newest."`
 	IDs   []int64 `arg:"" optional:"" name:"id" help:"Only these."`
 }
