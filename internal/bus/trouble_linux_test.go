@@ -23,6 +23,19 @@ func publish(t *testing.T, b *bus.Bus) error {
 	return err
 }
 
+// smallDisk is a file system of that size. It leaves the tree at once, and ends
+// with the last file that is open: the server goes on removing what a purge left,
+// the one that gives a new stream its first sequence too, after it was shut down.
+func smallDisk(t *testing.T, size string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skip("may not mount a small disk:", err)
+	}
+	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	return dir
+}
+
 func TestTrouble(t *testing.T) {
 	t.Parallel()
 
@@ -47,11 +60,7 @@ func TestTrouble(t *testing.T) {
 		if testing.Short() {
 			t.Skip("fills a disk")
 		}
-		dir := t.TempDir()
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=12m"); err != nil {
-			t.Skip("may not mount a small disk:", err)
-		}
-		t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
+		dir := smallDisk(t, "12m")
 		ballast := filepath.Join(dir, "ballast")
 		require.NoError(t, os.WriteFile(ballast, make([]byte, 8<<20), 0o600))
 		b := open(t, filepath.Join(dir, "spool"))
@@ -75,11 +84,7 @@ func TestTrouble(t *testing.T) {
 
 	t.Run("ASmallDiskHasASmallSpool", func(t *testing.T) {
 		t.Parallel()
-		dir := t.TempDir()
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=400m"); err != nil {
-			t.Skip("may not mount a small disk:", err)
-		}
-		t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
+		dir := smallDisk(t, "400m")
 		b := open(t, filepath.Join(dir, "spool"))
 		max, err := b.MaxBytes(t.Context())
 		require.NoError(t, err)
