@@ -55,6 +55,7 @@ type pastHome struct {
 	days int // that raw history is kept
 
 	mu     sync.Mutex
+	turn   int // grows when what is being read of the database may be old by now
 	loaded bool
 	keys   map[string]entityNumber
 	owners map[int64]bool              // numbers in use, also by entities that are gone or have another name

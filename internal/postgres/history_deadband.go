@@ -288,24 +288,7 @@ func (p *pastHome) doubtStored() {
 	defer p.mu.Unlock()
 	clear(p.filter.stored)
 	p.filter.doubted = true
-}
-
-// reloadDeadband reads the database again when what is remembered is in doubt.
-func (p *pastHome) reloadDeadband(ctx context.Context, db *DB, home int64) error {
-	p.mu.Lock()
-	doubted := p.filter.doubted
-	p.mu.Unlock()
-	if !doubted {
-		return nil
-	}
-	filter, err := db.loadDeadband(ctx, home, p.hash)
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.follow(filter)
-	return nil
+	p.turn++
 }
 
 // follow takes what the database knows; what was remembered since is newer. p is

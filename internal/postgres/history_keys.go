@@ -236,17 +236,67 @@ func (p *pastHome) remember(f *freshRows, newest map[int64]int64) {
 	}
 }
 
-// load reads the numbers of the home's entities, once and after each change of
-// the registry. Of several numbers of one entity that of its registry entry
-// counts, unless the name was given up since: then one from after that, or one
-// that is still to be found.
+// load reads what memory lacks: the numbers of the home's entities, once and after
+// each change of the registry, and what was stored last when that is in doubt.
+// Upkeep, backfill and writer load beside each other: what one read before another
+// loaded, or before something came in doubt, is read again.
 func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
-	p.mu.Lock()
-	loaded := p.loaded
-	p.mu.Unlock()
-	if loaded {
-		return p.reloadDeadband(ctx, db, home)
+	for {
+		p.mu.Lock()
+		loaded, doubted, turn := p.loaded, p.filter.doubted, p.turn
+		p.mu.Unlock()
+		if loaded && !doubted {
+			return nil
+		}
+		var numbers *homeNumbers
+		if !loaded {
+			var err error
+			if numbers, err = db.loadNumbers(ctx, home); err != nil {
+				return err
+			}
+		}
+		filter, err := db.loadDeadband(ctx, home, p.hash)
+		if err != nil {
+			return err
+		}
+		if p.take(numbers, filter, turn) {
+			return nil
+		}
 	}
+}
+
+// take remembers what was read in a turn, unless that is over.
+func (p *pastHome) take(numbers *homeNumbers, filter deadband, turn int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.turn != turn {
+		return false
+	}
+	p.turn++
+	p.follow(filter)
+	if numbers == nil {
+		return true
+	}
+	p.keys, p.owners, p.loaded = numbers.keys, numbers.owners, true
+	for id, away := range numbers.gone {
+		if away {
+			n := entityNumber{key: p.unused(id), after: new(concord.Position)}
+			p.keys[id], p.owners[n.key] = n, true
+		}
+	}
+	return true
+}
+
+type homeNumbers struct {
+	keys   map[string]entityNumber
+	owners map[int64]bool
+	gone   map[string]bool // whether the registered entity of a name has no state
+}
+
+// loadNumbers reads the numbers of the home's entities. Of several numbers of one
+// entity that of its registry entry counts, unless the name was given up since:
+// then one from after that, or one that is still to be found.
+func (db *DB) loadNumbers(ctx context.Context, home int64) (*homeNumbers, error) {
 	rows, err := db.pool.Query(ctx, `
 		select h.entity_id, h.entity_key, h.registry_id <> '', h.after_epoch, h.after_seq, o.entity_id is not null
 		from history_entity h
@@ -256,47 +306,30 @@ func (p *pastHome) load(ctx context.Context, db *DB, home int64) error {
 		order by h.entity_id, h.after_epoch nulls first, h.after_seq,
 		         h.registry_id <> '' and h.registry_id = e.registry_id, h.registry_id <> ''`, home)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	keys, owners := make(map[string]entityNumber), make(map[int64]bool)
-	gone := make(map[string]bool)
+	all := &homeNumbers{keys: make(map[string]entityNumber), owners: make(map[int64]bool), gone: make(map[string]bool)}
 	var id string
 	var key int64
 	var registered, present bool
 	var epoch, seq *int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &key, &registered, &epoch, &seq, &present}, func() error {
 		n := entityNumber{key: key, stored: true, registered: registered}
-		if former, known := keys[id]; known && epoch != nil && seq != nil {
+		if former, known := all.keys[id]; known && epoch != nil && seq != nil {
 			n.after, n.before = &concord.Position{Epoch: *epoch, Seq: *seq}, &former
 		}
-		keys[id], owners[key] = n, true
-		gone[id] = registered && !present
+		all.keys[id], all.owners[key] = n, true
+		all.gone[id] = registered && !present
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	filter, err := db.loadDeadband(ctx, home, p.hash)
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.follow(filter)
-	p.keys, p.owners, p.loaded = keys, owners, true
-	for id, away := range gone {
-		if away {
-			n := entityNumber{key: p.unused(id), after: new(concord.Position)}
-			p.keys[id], p.owners[n.key] = n, true
-		}
-	}
-	return nil
+	return all, err
 }
 
 func (p *pastHome) forgetKeys() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.loaded = false
+	p.turn++
 }
 
 // syncKeys makes the numbers follow the registry, which knows all that was heard
