@@ -150,7 +150,7 @@ func (db *DB) withLocks(ctx context.Context, tries int, fn func(tx pgx.Tx) error
 			return fn(tx)
 		})
 		tries--
-		if pgErr, ok := errors.AsType[*pgconn.PgError](err); !ok || tries <= 0 || pgErr.Code != "55P03" && pgErr.Code != "40P01" {
+		if !isLocked(err) || tries <= 0 {
 			return err
 		}
 		select {
@@ -159,4 +159,10 @@ func (db *DB) withLocks(ctx context.Context, tries int, fn func(tx pgx.Tx) error
 		case <-time.After(lockPause):
 		}
 	}
+}
+
+// isLocked tells that others held the locks for too long, or a deadlock with them.
+func isLocked(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pgErr.Code == "55P03" || pgErr.Code == "40P01")
 }

@@ -8,10 +8,8 @@ package postgres
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -22,17 +20,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/internal/spans"
 	"github.com/concord-home/concord/pgretry"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 const (
 	defaultMaxConns = 10
@@ -215,32 +207,6 @@ func explain(err error) error {
 	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	return fmt.Errorf("cannot be reached: %s", first)
-}
-
-func (db *DB) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	// One instance migrates, the others wait for it.
-	locker, err := lock.NewPostgresSessionLocker()
-	if err != nil {
-		return err
-	}
-	sql := stdlib.OpenDBFromPool(db.pool)
-	defer sql.Close()
-	provider, err := goose.NewProvider(goose.DialectPostgres, sql, files, goose.WithSessionLocker(locker))
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	results, err := provider.Up(ctx)
-	if err != nil {
-		return fmt.Errorf("migrate the schema: %w", err)
-	}
-	for _, r := range results {
-		db.log.Info("migrated the schema", "file", r.Source.Path, "took", r.Duration)
-	}
-	return nil
 }
 
 // watch asks the server every second whether it is there and takes writes, so

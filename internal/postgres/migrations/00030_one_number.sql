@@ -1,4 +1,9 @@
 -- +goose Up
+-- Others queue behind who waits for a table; see migrate.
+set local lock_timeout = '500ms';
+-- In the order in which writers of the version before lock them.
+lock table history_entity, history, rollup, quarantine in access exclusive mode;
+
 -- home_id leads every key.
 alter table quarantine drop constraint quarantine_pkey;
 alter table quarantine add constraint quarantine_pkey primary key (home_id, quarantine_id);
@@ -28,9 +33,10 @@ set kept = coalesce((
 
 -- Rows of a clock that is far off are kept as long as others, by Concord's clock.
 -- A default of a partition does not count for rows that come through its table.
-alter table history add column stored_at timestamptz;
+-- This one is for the rows that are there: it rewrites none of them.
+alter table history add column stored_at timestamptz default now();
+alter table history alter column stored_at drop default;
 comment on column history.stored_at is 'by the clock of PostgreSQL; only in history_other';
-update history_other set stored_at = now();
 -- +goose StatementBegin
 create function stamp_history_other() returns trigger language plpgsql as $$
 begin

@@ -1,4 +1,5 @@
 -- +goose Up
+set local lock_timeout = '500ms';
 alter table spool_position
     add column heard_epoch bigint not null default 0,
     add column heard_seq   bigint not null default 0,
