@@ -17,6 +17,8 @@ const (
 	shortBucket = 5 * time.Minute
 	// settled is how old history must be before it is summed up.
 	settled = 10 * time.Second
+	// oldSettled is how long changes are gathered of an hour before the days that are kept.
+	oldSettled = 5 * time.Minute
 )
 
 // RunUpkeep makes partitions ahead, sums history up and drops what is older
@@ -154,18 +156,12 @@ func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more
 	return to.Before(until), err
 }
 
-// rollUpOld sums up the hours of states that are older than what is kept, up to a
-// year: what an entity was when it was first heard of, and is since. Hours that
-// have a row stay as they are, for their raw history may be gone.
+// rollUpOld sums up the hours that moveRollUpBack noted a while ago: what an entity
+// was when it was first heard of, and is since, and what a clock that is weeks
+// behind says. An hour that is noted again is summed up again. Where more was summed
+// up before, that stays: some of its raw history is gone.
 func (db *DB) rollUpOld(ctx context.Context, home int64, now time.Time) error {
-	rows, err := db.pool.Query(ctx, `
-		select distinct h.bucket
-		from (select entity_key, date_bin('1 hour', last_updated, '2000-01-01Z') as bucket
-		      from history_other
-		      where home_id = $1 and last_updated >= $2 and last_updated < $3) h
-		join history_number n on n.home_id = $1 and n.entity_key = h.entity_key
-		where not exists (select from statistics_1h s where s.home_id = $1 and s.entity_key = n.chosen and s.bucket = h.bucket)`,
-		home, now.AddDate(-1, 0, 0), oldestDay(db.days.keep))
+	rows, err := db.pool.Query(ctx, `select hour from rollup_old where home_id = $1 and noted_at < $2`, home, now.Add(-oldSettled))
 	if err != nil {
 		return classify(err)
 	}
@@ -175,6 +171,9 @@ func (db *DB) rollUpOld(ctx context.Context, home int64, now time.Time) error {
 	}
 	for _, hour := range hours {
 		err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `delete from rollup_old where home_id = $1 and hour = $2`, home, hour); err != nil {
+				return err
+			}
 			_, err := tx.Exec(ctx, rollUpSQL("statistics_1h", "1 hour", false), home, hour, hour.Add(time.Hour))
 			return err
 		})
@@ -192,18 +191,17 @@ const asNumber = `case when abs(value) < 1e-300 then 0 when abs(value) <= 1e300 
 // rollUpSQL cuts what held at each moment into buckets. $1 is the home, $2 and
 // $3 the time. What held at the beginning comes from the last row before it.
 // An entity of several numbers is summed up under one of them. avg is avoided:
-// it squares, and fails above 1e154. Rows that are there are replaced, or stay.
-func rollUpSQL(table, width string, replace bool) string {
-	others, conflict := "", "do nothing"
-	if replace {
+// it squares, and fails above 1e154. Rows that are there are replaced, all of them
+// or those of fewer changes.
+func rollUpSQL(table, width string, all bool) string {
+	others, fewer := "", "where s.count < excluded.count"
+	if all {
 		others = `, others as ( -- from when another number was chosen
 		delete from ` + table + ` s
 		using entities n
 		where s.home_id = $1 and s.entity_key = n.entity_key and n.entity_key <> n.chosen and s.bucket >= $2 and s.bucket < $3
 	)`
-		conflict = `do update
-	set count = excluded.count, min = excluded.min, mean = excluded.mean, max = excluded.max, last = excluded.last,
-	    last_state = excluded.last_state, states = excluded.states`
+		fewer = ""
 	}
 	return `
 	with entities as materialized (
@@ -249,7 +247,10 @@ func rollUpSQL(table, width string, replace bool) string {
 	select $1, n.entity_key, n.bucket, n.count, n.min, n.mean, n.max, n.last, n.last_state, t.states
 	from numbers n left join texts t using (entity_key, bucket)
 	order by n.entity_key, n.bucket
-	on conflict (home_id, entity_key, bucket) ` + conflict
+	on conflict (home_id, entity_key, bucket) do update
+	set count = excluded.count, min = excluded.min, mean = excluded.mean, max = excluded.max, last = excluded.last,
+	    last_state = excluded.last_state, states = excluded.states
+	` + fewer
 }
 
 // moveRollUpBack has statistics made again from a time on, when history for a
@@ -259,16 +260,39 @@ func rollUpSQL(table, width string, replace bool) string {
 // kept, as of a home whose clock begins in 1970, are left to rollUpOld.
 func (p *pastHome) moveRollUpBack(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) error {
 	var oldest time.Time
+	var old []time.Time
 	floor := oldestDay(p.days)
 	for _, t := range rows.updated {
-		if !t.Before(floor) && (oldest.IsZero() || t.Before(oldest)) {
+		switch {
+		case t.Before(floor):
+			old = append(old, t)
+		case oldest.IsZero() || t.Before(oldest):
 			oldest = t
 		}
+	}
+	if err := noteOld(ctx, tx, home, old); err != nil {
+		return err
 	}
 	if oldest.IsZero() || time.Since(oldest) < settled/2 {
 		return nil
 	}
 	return moveRollUp(ctx, tx, home, oldest)
+}
+
+// noteOld notes the hours of times within a year. It writes the rows whatever is in
+// them, as moveRollUp.
+func noteOld(ctx context.Context, tx pgx.Tx, home int64, times []time.Time) error {
+	if len(times) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		insert into rollup_old as r (home_id, hour)
+		select distinct $1::bigint, date_bin('1 hour', t, '2000-01-01Z')
+		from unnest($2::timestamptz[]) t
+		where t > now() - interval '1 year'
+		order by 2
+		on conflict (home_id, hour) do update set noted_at = r.noted_at`, home, times)
+	return err
 }
 
 // moveRollUp writes the row whatever is in it, so that an upkeep at the same time conflicts.

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func TestStatisticsOutliveAnOddClock(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		b.write(t, 100, b.on("light.l", "on", time.Now().AddDate(0, 0, -40), 1), b.on("sensor.a", "1", time.Now().Add(-3*time.Hour), 2))
-		require.NoError(t, b.db.Upkeep(t.Context(), time.Now()))
+		require.NoError(t, b.db.Upkeep(t.Context(), time.Now().Add(10*time.Minute)))
 		require.True(t, b.done(t).After(time.Now().Add(-time.Hour)))
 		to := time.Now().UTC().Truncate(24 * time.Hour)
 		var seconds float64
@@ -115,6 +116,34 @@ func TestStatisticsOutliveAnOddClock(t *testing.T) {
 		require.InDelta(t, 5*24*3600, seconds, 1e-6)
 		require.NoError(t, b.db.Upkeep(t.Context(), time.Now()))
 		require.Equal(t, 2, b.count(t, `select count(*) from statistics_1h`))
+	})
+
+	t.Run("ThatIsWeeksBehind", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		hour, later := time.Now().UTC().AddDate(0, 0, -40).Truncate(time.Hour), time.Now()
+		change := func(seq int64) concord.Record {
+			return b.on("sensor.a", fmt.Sprint(seq), hour.Add(time.Duration(seq)*time.Minute), seq)
+		}
+		upkeep := func() {
+			t.Helper()
+			later = later.Add(10 * time.Minute)
+			require.NoError(t, b.db.Upkeep(t.Context(), later))
+		}
+		b.write(t, 100, change(1))
+		upkeep()
+		b.write(t, 101, change(2))
+		b.write(t, 102, change(3))
+		upkeep()
+		require.Equal(t, 3, b.count(t, `select count from statistics_1h where bucket = $1 and last = 3`, hour), "what comes later is in it")
+		require.Zero(t, b.count(t, `select count(*) from rollup_old`))
+
+		later = later.AddDate(0, 0, 12)
+		upkeep()
+		require.Zero(t, b.count(t, `select count(*) from history_other`))
+		b.write(t, 103, change(4))
+		upkeep()
+		require.Equal(t, 1, b.count(t, `select count(*) from statistics_1h where count = 3`), "the clock begins there again, and what it said is gone")
 	})
 
 	t.Run("RowsOfItAreKeptAsLongAsOthers", func(t *testing.T) {
