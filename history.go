@@ -70,8 +70,9 @@ type Chart struct {
 
 // HistoryService reads history.
 type HistoryService interface {
-	// Chart returns what happened in [from, to), at most about points points, so
-	// that peaks stay. An entity that was never heard gives an empty chart. Errors:
-	// CodeUnavailable when the database cannot be reached.
+	// Chart returns what held at from, where that is known, and what happened in
+	// [from, to), at most about points points, so that peaks stay. An entity that was
+	// never heard gives an empty chart. Errors: CodeUnavailable when the database
+	// cannot be reached.
 	Chart(ctx context.Context, home int64, entityID string, from, to time.Time, points int) (Chart, error)
 }

@@ -28,9 +28,12 @@ type chart struct {
 	from, to time.Time
 	width    time.Duration
 	keys     []int64
-	source   string // a query of (at, min, max, last, state)
-	joint    time.Time
-	silent   bool // some rows are no numbers
+	source   string        // a query of (at, min, max, last, state, mute, n); n is greater of what is later at the same time
+	bucket   time.Duration // the width of its statistics, 0 without
+	mute     bool          // some rows ended with what is no number
+	// Of statistics the whole buckets in [whole, joint) are read, and raw rows before
+	// and behind. What held at the beginning is known of the hours before carry, too.
+	whole, joint, carry time.Time
 }
 
 func (c *chart) read(ctx context.Context, entityID string) (concord.Chart, error) {
@@ -54,47 +57,65 @@ func (c *chart) read(ctx context.Context, entityID string) (concord.Chart, error
 			return result, err
 		}
 	}
-	result.Gaps, err = c.gaps(ctx, entityID, result.Numeric && c.silent)
+	result.Gaps, err = c.gaps(ctx, entityID, result.Numeric && c.mute)
 	return result, err
 }
 
 const (
 	rawSource = `
-		select last_updated as at, value as min, value as max, value as last, state
+		select last_updated as at, value as min, value as max, value as last, state, value is null as mute, clock_epoch + 1 as n
 		from history
-		where home_id = $1 and entity_key = any($2) and last_updated >= $5 and last_updated < $4 and last_updated >= $3`
+		where home_id = $1 and entity_key = any($2) and last_updated >= $6 and last_updated < $4
+		union all
+		select last_updated, value, value, value, state, value is null, clock_epoch + 1
+		from history
+		where home_id = $1 and entity_key = any($2) and last_updated >= $3 and last_updated < $4 and last_updated < $5`
 	// One look for each key: over several PostgreSQL would sort all that came before.
 	carrySource = `
 		union all
-		(select $3, value, value, value, state
-		 from unnest($2::bigint[]) as k
-		 cross join lateral (
-			select value, state, last_updated
-			from history
-			where home_id = $1 and entity_key = k and last_updated < $3 and last_updated > $3 - interval '30 days'
-			order by last_updated desc limit 1) h
-		 order by h.last_updated desc limit 1)`
+		(select $3, value, value, value, state, value is null, 0
+		 from (select h.*
+		       from unnest($2::bigint[]) as k
+		       cross join lateral (
+		           select last_updated as at, value, state
+		           from history
+		           where home_id = $1 and entity_key = k and last_updated < $3 and last_updated > $3 - interval '30 days'
+		           order by last_updated desc, clock_epoch desc limit 1) h
+		       union all
+		       select s.*
+		       from unnest($2::bigint[]) as k
+		       cross join lateral (
+		           select bucket, case when not ` + mute + ` then last end, last_state
+		           from statistics_1h
+		           where home_id = $1 and entity_key = k and bucket < $7
+		           order by bucket desc limit 1) s) c
+		 order by at desc limit 1)`
 	bucketSource = `
-		select bucket as at, min, max, last, last_state as state
+		select bucket as at, min, max, last, last_state as state, ` + mute + ` as mute, 1 as n
 		from %TABLE%
-		where home_id = $1 and entity_key = any($2) and bucket >= $3 and bucket < $4 and bucket < $5
+		where home_id = $1 and entity_key = any($2) and bucket >= $5 and bucket < $6 and bucket < $4
 		union all`
+	// mute tells that a bucket ended with what is no number. It looks at the first
+	// character: the index has no more than last_state.
+	mute = `(last is null or ascii(last_state) not between ascii('+') and ascii('9'))`
 )
 
-// args are those of every source: home, entity, from, to, and the time from
-// which on raw rows are read.
-func (c *chart) args() []any { return []any{c.home, c.keys, c.from, c.to, c.joint} }
+// args are those of every source.
+func (c *chart) args() []any {
+	return []any{c.home, c.keys, c.from, c.to, c.whole, c.joint, c.carry}
+}
 
 // choose takes the coarsest source that is fine enough. Statistics have whole
-// buckets; raw rows carry on.
+// buckets; raw rows lead to them and carry on.
 func (c *chart) choose(ctx context.Context) error {
-	c.source, c.joint = rawSource+carrySource, c.from
-	table, bucket := "", time.Duration(0)
+	c.source, c.whole, c.joint, c.carry = rawSource+carrySource, c.from, c.from, c.from.Truncate(time.Hour)
+	old := c.from.Before(startOf(dayOf(time.Now()) - int64(c.db.days.keep)))
+	table := ""
 	switch {
-	case c.width >= time.Hour || c.from.Before(startOf(dayOf(time.Now())-int64(c.db.days.keep))):
-		table, bucket = "statistics_1h", time.Hour
-	case c.width >= 5*time.Minute:
-		table, bucket = "statistics_5m", 5*time.Minute
+	case c.width >= time.Hour || old:
+		table, c.bucket = "statistics_1h", time.Hour
+	case c.width >= shortBucket:
+		table, c.bucket = "statistics_5m", shortBucket
 	default:
 		return nil
 	}
@@ -102,40 +123,41 @@ func (c *chart) choose(ctx context.Context) error {
 	if err := c.db.pool.QueryRow(ctx, `select max(done) from rollup where home_id = $1`, c.home).Scan(&done); err != nil || done == nil {
 		return err
 	}
-	c.joint = done.UTC().Truncate(bucket)
-	if c.joint.Before(c.from) {
-		c.joint = c.from
+	c.whole = c.from.Add(c.bucket - 1).Truncate(c.bucket)
+	c.joint = later(done.UTC().Truncate(c.bucket), c.whole)
+	if old { // raw rows do not tell of the hour in which the chart begins
+		c.carry = c.from
 	}
-	c.source = strings.Replace(bucketSource, "%TABLE%", table, 1) + rawSource
+	c.source = strings.Replace(bucketSource, "%TABLE%", table, 1) + c.source
 	return nil
 }
 
 // points sums the rows up by points, and tells whether they are numbers.
 func (c *chart) points(ctx context.Context, result *concord.Chart) error {
 	rows, err := c.db.pool.Query(ctx, `
-		select count(*), count(last), count(*) filter (where last is null and state not in ('unavailable', 'unknown', '')),
+		select count(*), bool_or(mute), bool_or(mute and state not in ('unavailable', 'unknown', '')),
 		       min(at) filter (where last is not null), min(min), max(max),
-		       (max(array[extract(epoch from at)::double precision, last]) filter (where last is not null))[2]
+		       (max(array[extract(epoch from at)::double precision, n, last]) filter (where last is not null))[3]
 		from (`+c.source+`) s
-		group by date_bin($6, at, $3)
+		group by date_bin($8, at, $3)
 		order by 4`, append(c.args(), c.width)...)
 	if err != nil {
 		return err
 	}
-	texts := 0
-	var count, numbers, others int
+	texts := false
+	var count int
+	var mute, text bool
 	var at *time.Time
 	var low, high, last *float64
-	_, err = pgx.ForEachRow(rows, []any{&count, &numbers, &others, &at, &low, &high, &last}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&count, &mute, &text, &at, &low, &high, &last}, func() error {
 		result.Rows += count
-		texts += others
-		c.silent = c.silent || numbers < count
+		texts, c.mute = texts || text, c.mute || mute
 		if at != nil && low != nil && high != nil && last != nil {
 			result.Points = append(result.Points, concord.ChartPoint{At: *at, Min: *low, Max: *high, Last: *last})
 		}
 		return nil
 	})
-	result.Numeric = len(result.Points) > 0 && texts == 0
+	result.Numeric = len(result.Points) > 0 && !texts
 	return err
 }
 
@@ -144,9 +166,9 @@ func (c *chart) steps(ctx context.Context) ([]concord.ChartStep, error) {
 	rows, err := c.db.pool.Query(ctx, `
 		select at, state
 		from (select at, state, lag(state) over (order by at) as before
-		      from (select distinct on (date_bin($6, at, $3)) at, state
+		      from (select distinct on (date_bin($8, at, $3)) at, state
 		            from (`+c.source+`) s
-		            order by date_bin($6, at, $3), at desc) p) q
+		            order by date_bin($8, at, $3), at desc, n desc) p) q
 		where before is distinct from state
 		order by at`, append(c.args(), c.width)...)
 	if err != nil {
@@ -174,10 +196,11 @@ func (c *chart) gaps(ctx context.Context, entityID string, numeric bool) ([]conc
 		return gaps, err
 	}
 	rows, err = c.db.pool.Query(ctx, `
-		select $6::text, at, until, state
-		from (select at, state, last, lead(at, 1, $4) over (order by at) as until from (`+c.source+`) s) s
-		where last is null
-		order by at`, append(c.args(), entityID)...)
+		select $8::text, at, until, state
+		from (select case when last is null then at else at + $9 end as at, state, mute, lead(at, 1, $4) over (order by at, n) as until
+		      from (`+c.source+`) s) s
+		where mute and at < until
+		order by at`, append(c.args(), entityID, c.bucket)...)
 	if err != nil {
 		return nil, err
 	}
