@@ -10,9 +10,12 @@ import (
 	"github.com/concord-home/concord"
 )
 
-// at is a change at a time given in microseconds after a moment of today.
+// moment is the same for all of a run, and as long ago at every time of the day.
+var moment = time.Now().UTC().Truncate(time.Hour).Add(-12 * time.Hour)
+
+// at is a change at a time given in microseconds after the moment.
 func (b *bundle) at(id, state string, micros int64, seq int64) concord.Record {
-	t := time.Now().UTC().Truncate(24 * time.Hour).Add(time.Hour).Add(time.Duration(micros) * time.Microsecond)
+	t := moment.Add(time.Duration(micros) * time.Microsecond)
 	return concord.Record{State: &concord.State{
 		EntityID: id, State: state, Attributes: json.RawMessage(`{"unit":"W","friendly_name":"x"}`),
 		LastChanged: t, LastUpdated: t, Position: concord.Position{Epoch: 5, Seq: seq},
