@@ -57,11 +57,10 @@ type markerTables struct {
 	last  atomic.Pointer[markerEntry] // the one asked for last: most Runners know one database
 }
 
-// markerEntry is what is known of one database. While one call looks, the others wait: many at once would ask the same.
+// markerEntry is what is known of one database.
 type markerEntry struct {
-	id      *roleID
-	latest  atomic.Pointer[markers]
-	looking chan struct{} // holds a token while a call looks
+	id     *roleID
+	latest atomic.Pointer[markers]
 
 	anyRefused atomic.Bool
 	mu         sync.Mutex
@@ -100,34 +99,27 @@ func (mt *markerTables) entry(id *roleID) *markerEntry {
 		if mt.known == nil {
 			mt.known = map[roleID]*markerEntry{}
 		}
-		e = &markerEntry{id: id, looking: make(chan struct{}, 1)}
+		e = &markerEntry{id: id}
 		mt.known[*id] = e
 	}
 	mt.last.Store(e)
 	return e
 }
 
-// of returns the marker table of the database with the given id, "" for none. It looks once, on db.
+// of returns the marker table of the database with the given id, "" for none. Every call looks that finds nothing known:
+// were one to look for all, it could wait for a connection that another holds. Where an absence is old, one call looks.
 func (mt *markerTables) of(ctx context.Context, id *roleID, db DB) string {
 	e := mt.entry(id)
-	if m := e.latest.Load(); m.fresh() {
+	m := e.latest.Load()
+	if m.fresh() || m != nil && !e.latest.CompareAndSwap(m, &markers{found: time.Now()}) {
 		return m.table
 	}
-	select {
-	case e.looking <- struct{}{}:
-		defer func() { <-e.looking }()
-	case <-ctx.Done():
+	found, err := findMarkers(ctx, base(db))
+	if err != nil {
 		return "" // the transaction itself will tell
 	}
-	if m := e.latest.Load(); m.fresh() {
-		return m.table
-	}
-	m, err := findMarkers(ctx, base(db))
-	if err != nil {
-		return "" // likewise
-	}
-	e.latest.Store(&m)
-	return m.table
+	e.latest.Store(&found)
+	return found.table
 }
 
 func (m *markers) fresh() bool {
@@ -137,17 +129,14 @@ func (m *markers) fresh() bool {
 func (mt *markerTables) forget(db DB) { mt.entry(identify(db)).latest.Store(nil) }
 
 func findMarkers(ctx context.Context, db DB) (m markers, err error) {
-	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return m, err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	m.found = time.Now()
-	err = tx.QueryRow(ctx, `select coalesce((
-		select quote_ident(nspname) || '.' || quote_ident(relname)
-		from pg_class c join pg_namespace n on n.oid = relnamespace
-		where c.oid = to_regclass('pgretry_commit') and has_table_privilege(c.oid, 'select')
-			and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update')), '')`).Scan(&m.table)
+	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `select coalesce((
+			select quote_ident(nspname) || '.' || quote_ident(relname)
+			from pg_class c join pg_namespace n on n.oid = relnamespace
+			where c.oid = to_regclass('pgretry_commit') and has_table_privilege(c.oid, 'select')
+				and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update')), '')`).Scan(&m.table)
+	})
 	return m, err
 }
 

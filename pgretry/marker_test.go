@@ -1,0 +1,60 @@
+package pgretry_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/pgretry"
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
+)
+
+// TestMarkerTableIsLookedForWithoutWaitingForOthers has a call wait for the pool's only connection, to look for the
+// table, while another works on that connection.
+func TestMarkerTableIsLookedForWithoutWaitingForOthers(t *testing.T) {
+	t.Parallel()
+	asks := &acquiring{begun: make(chan struct{})}
+	config := pgtest.Config(t, pgtest.URL(t))
+	config.MaxConns, config.ConnConfig.Tracer = 1, asks
+	pool, runner := pgtest.Connect(t, config), pgretry.New()
+	pgtest.Exec(t, pool, pgretry.MarkerMigration, `create table counter (id int primary key, n int not null)`, `insert into counter values (1, 0)`)
+	add := func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	require.NoError(t, err)
+	defer conn.Release()
+	done := make(chan error, 1)
+	asks.armed.Store(true)
+	go func() { done <- runner.Do(ctx, pool, add) }()
+	<-asks.begun
+	require.NoError(t, runner.Do(ctx, conn, add))
+	conn.Release()
+	require.NoError(t, <-done)
+	require.Equal(t, 2, value(t, pool, 1))
+	var markers int
+	require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pgretry_commit`).Scan(&markers))
+	require.Equal(t, 2, markers)
+}
+
+// acquiring is a tracer that tells when a connection of the pool is asked for.
+type acquiring struct {
+	statements
+	armed atomic.Bool
+	begun chan struct{}
+	once  sync.Once
+}
+
+func (a *acquiring) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	if a.armed.Load() {
+		a.once.Do(func() { close(a.begun) })
+	}
+	return ctx
+}
+
+func (a *acquiring) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {}
