@@ -23,6 +23,10 @@ func TestTransactionEndedBySQL(t *testing.T) {
 		`rollback work and chain`, `rollback; begin`, `commit; begin; select 1`, `prepare transaction 'x'`,
 		"-- name: Done :exec\ncommit", `/* a /* b */ */ commit`, `select ';''' || e'\''; commit`, `select $$;$$ ; commit`,
 		`select $a$ $$ ; $a$; rollback`, `select 1 as "a;b"; end`, `create temp table x (); commit`,
+		`create temp table x (atomic int); commit`, `create temp table x () /* begin atomic */; end`,
+		`create function pg_temp.g() returns int begin atomic select 1; select 2; end; commit`,
+		`create function pg_temp.g(a text default ';') returns text language sql as 'begin atomic'; commit`,
+		"create /* or */ or -- replace\nreplace procedure pg_temp.g() begin /* ; */ atomic end; rollback",
 	} {
 		t.Run("Refused "+sql, func(t *testing.T) {
 			runs := 0
@@ -64,6 +68,9 @@ func TestTransactionEndedBySQL(t *testing.T) {
 				`select '; commit', "x" from (select 1 as "x") as "; commit" /* ; commit */`, `select e'\'; commit', U&'; commit'`,
 				`select $$; commit$$, $a$; $$; commit $a$`, `do $$ begin perform 1; end $$; select 1`,
 				`create function pg_temp.f() returns int begin atomic; select 1; end; select 2`, `;`, ``,
+				"CREATE OR REPLACE FUNCTION pg_temp.f(a text DEFAULT '(;', b int DEFAULT 1) RETURNS int -- ; begin atomic\n" +
+					`BEGIN /* ( */ ATOMIC SELECT case when b = 1 then 1 end; SELECT 2; END`,
+				`create procedure pg_temp.p() begin atomic end; create function pg_temp._begin() returns int begin atomic select 1; end`,
 			} {
 				_, err := tx.Exec(ctx, sql)
 				require.NoError(t, err, sql)

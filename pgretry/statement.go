@@ -20,12 +20,54 @@ func endsTransaction(sql string) bool {
 		case isOneOf(first, "prepare"):
 			second, _ := word(rest)
 			return isOneOf(second, "transaction")
-		case isOneOf(first, "create") && strings.Contains(strings.ToLower(rest), "atomic"):
-			return false // the body of such a function has semicolons and an END of its own
+		case isOneOf(first, "create"):
+			rest = pastAtomicBody(rest)
 		}
 		sql = afterStatement(rest)
 	}
 	return false
+}
+
+// pastAtomicBody returns what follows CREATE, without the body of a function or procedure that is written BEGIN ATOMIC …
+// END: its statements end in semicolons, the last of them before an END that ends no transaction.
+func pastAtomicBody(sql string) string {
+	what, rest := word(sql)
+	if isOneOf(what, "or") {
+		_, rest = word(rest) // REPLACE
+		what, rest = word(rest)
+	}
+	if !isOneOf(what, "function", "procedure") {
+		return sql
+	}
+	body, found := atomicBody(rest)
+	if !found {
+		return sql
+	}
+	for body != "" {
+		first, rest := word(body)
+		if isOneOf(first, "end") {
+			return rest
+		}
+		body = afterStatement(rest)
+	}
+	return ""
+}
+
+// atomicBody returns what follows BEGIN ATOMIC in the statement that sql begins with.
+func atomicBody(sql string) (body string, found bool) {
+	for i := 0; i < len(sql) && sql[i] != ';'; {
+		end := i
+		for end < len(sql) && isIdentifier(sql[end]) {
+			end++
+		}
+		if isOneOf(sql[i:end], "begin") {
+			if second, rest := word(sql[end:]); isOneOf(second, "atomic") {
+				return rest, true
+			}
+		}
+		i = max(end, pastQuote(sql, i), pastComment(sql, i), i+1)
+	}
+	return "", false
 }
 
 // mentionsNotify tells that sql may send a notification.
