@@ -70,6 +70,7 @@
 //     starve one long writer.
 //   - If conflicts go on, from other processes, the queue's first takes a session advisory lock before BEGIN. Behind a
 //     pooler in transaction mode, where such a lock does not hold, the queue stays within the process: [NoticePooled].
+//     So it does for a DB that is no *pgxpool.Pool itself, such as a type that embeds one.
 //   - When deadlocks come in numbers, the transactions of that name which wait for locks give way and run one by one.
 //   - [Coalesce] turns many small writes into one transaction: group commit.
 //

@@ -130,12 +130,12 @@ func (g *gate) pass(t *ticket) (spent []*lease) {
 	return spent
 }
 
-// takeLease gives t the lease that the one before left. Where there is none it tells whether the gate is contested.
+// takeLease gives t the lease that the one before left, if any, and tells whether the gate is contested.
 func (g *gate) takeLease(t *ticket) (contested bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.lease, g.lease = g.lease, nil
-	return t.lease == nil && g.isContested()
+	return g.isContested()
 }
 
 // contested tells that rivals outside this process met the transactions inside, so that a lock across processes helps.

@@ -82,15 +82,10 @@ func (r *rivals) locking() bool { return !r.lockUntil.IsZero() && time.Now().Bef
 // lease is a connection that holds the session advisory lock of a key.
 type lease struct {
 	conn  *pgxpool.Conn
-	role  *roleID // of its pool
+	pool  *pgxpool.Pool
 	id    int64
 	since time.Time
 	stand func() // gives back its seat on the pool
-}
-
-// acquirer is what a DB must be for locks across processes. *pgxpool.Pool is one.
-type acquirer interface {
-	Acquire(ctx context.Context) (*pgxpool.Conn, error)
 }
 
 // errPooled says that a pooler in transaction mode, such as PgBouncer, stands between.
@@ -98,12 +93,12 @@ var errPooled = errors.New("session locks do not hold behind a pooler in transac
 
 // newLease takes a connection and waits on it for the lock of key. waited tells that another session had it.
 // errPooled comes when a pooler stands between, where a session's lock does not hold.
-func newLease(ctx context.Context, pool acquirer, key string) (l *lease, waited bool, err error) {
+func newLease(ctx context.Context, pool *pgxpool.Pool, key string) (l *lease, waited bool, err error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	l = &lease{conn: conn, id: lockID(key), since: time.Now()}
+	l = &lease{conn: conn, pool: pool, id: lockID(key), since: time.Now()}
 	var direct, got bool
 	// One statement without arguments, so that it works behind a pooler too.
 	sql := fmt.Sprintf(`select pg_backend_pid() = %d, case when pg_backend_pid() = %[1]d then pg_try_advisory_lock(%d) end is true`,

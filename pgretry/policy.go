@@ -59,7 +59,8 @@ type Policy struct {
 
 	// Key names what the transaction conflicts on, such as a row or an account. Transactions of one [Runner] on one
 	// database with the same key run one after another, in order of arrival; when they still meet conflicts, from other
-	// processes, they take a session advisory lock before BEGIN. Without a key, a queue is learned from conflicts.
+	// processes, those on a *pgxpool.Pool take a session advisory lock before BEGIN. Without a key, a queue is learned
+	// from conflicts.
 	Key string
 	// Weight is the share of a queue's time that transactions of this Name get beside those of other names; zero means 1.
 	// A negative one means 1 too. With equal weights a batch writer gets as much time as all the readers of one name

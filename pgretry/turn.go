@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -123,18 +124,20 @@ func (c *call) queueFailure(err error, number int) failure {
 	}}
 }
 
-// exclusively returns the DB for an attempt: the connection that holds the lock across processes where one is needed.
+// exclusively returns the DB for an attempt: the connection that holds the lock across processes where one is needed. Only
+// a pool itself takes the lock: a connection would be used past the BeginTx of a wrapper, or past that of a pool which
+// prepares its sessions in another way.
 func (c *call) exclusively(ctx context.Context, t *ticket) (DB, error) {
 	g := t.gate
 	contested := g.takeLease(t)
-	if t.lease != nil && *t.lease.role == *c.id {
+	pool, ok := c.db.(*pgxpool.Pool)
+	if t.lease != nil && t.lease.pool == pool {
 		return t.lease.conn, nil
 	}
-	if t.lease != nil { // of another role's pool
+	if t.lease != nil {
 		t.lease.release()
 		t.lease = nil
 	}
-	pool, ok := c.db.(acquirer)
 	if !ok || !contested || c.runner.gates.isPooled(c.id.databaseID) {
 		return c.db, nil
 	}
@@ -164,7 +167,7 @@ func (c *call) notePooled(ctx context.Context, key string) {
 
 // lease is [newLease] for as long as the call may still wait. The lease's seat comes first, as for every connection: those
 // who have a seat already wait for a connection, which a lease without one would keep from them.
-func (c *call) lease(ctx context.Context, pool acquirer, key string) (l *lease, waited bool, err error) {
+func (c *call) lease(ctx context.Context, pool *pgxpool.Pool, key string) (l *lease, waited bool, err error) {
 	patient, cancel := c.patiently(ctx)
 	defer cancel()
 	stand, err := c.seat(patient)
@@ -173,7 +176,7 @@ func (c *call) lease(ctx context.Context, pool acquirer, key string) (l *lease, 
 	}
 	switch {
 	case err == nil:
-		l.role, l.stand = c.id, stand
+		l.stand = stand
 		return l, waited, nil
 	case stand != nil:
 		stand()

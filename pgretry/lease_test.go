@@ -1,0 +1,76 @@
+package pgretry_test
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/pgretry"
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
+)
+
+// counting is a pool whose BeginTx does more than the pool's. It cannot be compared.
+type counting struct {
+	*pgxpool.Pool
+	begun *atomic.Int64
+	_     []func()
+}
+
+func (c counting) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
+	c.begun.Add(1)
+	return c.Pool.BeginTx(ctx, opts)
+}
+
+// TestLockAcrossProcessesSkipsNoBeginTx has conflicts from outside on a wrapper of a pool.
+func TestLockAcrossProcessesSkipsNoBeginTx(t *testing.T) {
+	t.Parallel()
+	pool := counting{Pool: pgtest.Pool(t, 4), begun: &atomic.Int64{}}
+	runner := pgretry.New(pgretry.WithKey(t.Name()), pgretry.WithBackoff(1, 1), pgretry.WithoutMarker())
+	const runs = 6
+	for range 2 {
+		require.NoError(t, runner.Do(t.Context(), pool, failing(runs-1, "40001", succeed)))
+	}
+	require.EqualValues(t, 2*runs, pool.begun.Load())
+}
+
+// TestLockOfAnotherPool has pools of one role that prepare their sessions differently take turns at one key.
+func TestLockOfAnotherPool(t *testing.T) {
+	t.Parallel()
+	var pools [2]*pgxpool.Pool
+	for i := range pools {
+		config := pgtest.Config(t, pgtest.URL(t))
+		config.ConnConfig.RuntimeParams["search_path"] = "public"
+		config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, `set my.pool = `+strconv.Itoa(i))
+			return err
+		}
+		pools[i] = pgtest.Connect(t, config)
+	}
+	runner, seen := pgretry.New(pgretry.WithKey(t.Name()), pgretry.WithBackoff(1, 1)), &recorded{}
+	var wg sync.WaitGroup
+	errs, got := make([]error, 40), make([]int, 40)
+	for i := range errs {
+		wg.Go(func() {
+			runs := 0
+			errs[i] = runner.Do(t.Context(), pools[i%2], func(ctx context.Context, tx pgx.Tx) error {
+				if runs++; runs == 1 {
+					_, err := tx.Exec(ctx, raise("40001"))
+					return err
+				}
+				return tx.QueryRow(ctx, `select current_setting('my.pool')::int`).Scan(&got[i])
+			}, pgretry.WithObserver(seen))
+		})
+	}
+	wg.Wait()
+	noErrors(t, errs)
+	require.True(t, seen.noticed(pgretry.NoticeLocked))
+	for i, pool := range got {
+		require.Equal(t, i%2, pool, "call %d ran in the session of another pool", i)
+	}
+}
