@@ -15,8 +15,8 @@ type Budget struct {
 	filled time.Time
 }
 
-// NewBudget returns a full budget. Each call that succeeds adds ratio tokens, each second perSecond; a retry takes one.
-// It holds ten seconds' worth, one token at least. NewBudget(0.5, 100) lets half of the load be retries, and 100
+// NewBudget returns a full budget. Each call that succeeds adds ratio tokens, each second perSecond, 0.1 at least; a retry
+// takes one. It holds ten seconds' worth, one token at least. NewBudget(0.5, 100) lets half of the load be retries, and 100
 // retries a second whatever the load.
 func NewBudget(ratio, perSecond float64) *Budget {
 	perSecond = max(perSecond, 0.1)

@@ -38,7 +38,7 @@ type item[T, R any] struct {
 }
 
 // Coalesce returns a Group that writes items with fn. fn may run again, as any closure; it returns one result per
-// item, in their order. When fn fails for several items with an error that is not worth a retry, it runs for each by
+// item, in their order. Its ctx has the values of the first item's, and ends when those of all items have. When fn fails for several items with an error that is not worth a retry, it runs for each by
 // itself, so that a bad item fails alone.
 func Coalesce[T, R any](db DB, fn func(ctx context.Context, tx pgx.Tx, items []T) ([]R, error), opts ...Option) *Group[T, R] {
 	return &Group[T, R]{db: db, fn: fn, runner: New(opts...), most: DefaultMostItems}

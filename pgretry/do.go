@@ -9,6 +9,9 @@ import (
 // DB begins transactions. *pgxpool.Pool and *pgx.Conn are both a DB.
 //
 // A pool is the usual choice: after a lost connection the next attempt needs another one, which a *pgx.Conn cannot give.
+//
+// A DB of your own that wraps another should have a method Unwrap() DB that returns it. It tells which database calls are
+// on, for queues, markers and [ErrNested], and what pgretry itself asks goes past the wrapper.
 type DB interface {
 	BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error)
 }

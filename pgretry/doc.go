@@ -41,9 +41,10 @@
 //	40001 serialization_failure, 40P01 deadlock_detected    always
 //	55P03 lock_not_available                                a few times; the error says who holds the lock
 //	23505 unique_violation, 23P01 exclusion_violation       where the caller says so, a few times: [WithRetryOn]
-//	25P03, 57P01, class 08, a connection lost before COMMIT on a new connection
-//	53300 too_many_connections, connection refused          after a slow backoff
-//	25006 read_only_sql_transaction                         after reconnecting, for the primary may have moved
+//	25P03, 57P05, 57P01, 57P02, class 08,
+//	a connection lost before COMMIT                         on a new connection
+//	53300, 57P03, connection refused                        after a slow backoff
+//	25006, 0A000 from BEGIN: a standby answers              after reconnecting, for the primary may have moved
 //	a connection lost during COMMIT                         once it is known that nothing was committed
 //
 // Nothing else is. 57014 (a statement timeout or a cancellation) is not: it would take as long again.
@@ -76,9 +77,11 @@
 //
 // # Waiting and limits
 //
-// Every wait ends when the context does. Only three things go on after it, for [Policy.Grace] at most: a rollback, the
-// answer to a COMMIT already sent, and finding out what became of it. [Budget] keeps a storm of retries from feeding
-// itself.
+// Every wait ends when the context does. What goes on after it has a bound of its own: [Policy.Grace] for a rollback, for
+// the answer to a COMMIT already sent, and for finding out what became of it; five seconds for giving back the lock across
+// processes; two for a look at who holds a lock that was not available, and for one at who is part of a deadlock storm. The
+// transaction of a [Group] goes on for as long as one of its items is waited for. [Budget] keeps a storm of retries from
+// feeding itself.
 //
 // # Many records
 //

@@ -115,8 +115,8 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Stopped tells that err is an [*Error] of a call that could have gone on, had attempts, time or knowledge allowed it:
-// after the same transaction at another time, another outcome may come.
+// Stopped tells that err is an [*Error] whose Stopped is set: the call ended for want of attempts, time or knowledge, or was
+// refused, and not because of what the transaction did.
 func Stopped(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Stopped != nil

@@ -27,7 +27,7 @@ const MarkerMigration = `create table if not exists pgretry_commit (
 const MarkerMigrationDown = `drop table if exists pgretry_commit`
 
 // PurgeMarkers deletes markers older than age and returns how many there were. An age of an hour is ample: a marker is
-// needed for as long as [Policy.MaxElapsed] at most. A database without the table has none.
+// needed for as long as [Policy.MaxElapsed] and [Policy.Grace] at most. A database without the table has none.
 func PurgeMarkers(ctx context.Context, db DB, age time.Duration) (n int64, err error) {
 	m, err := findMarkers(ctx, db)
 	if err != nil || m.table == "" {

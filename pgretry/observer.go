@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Observer learns what happens to transactions. Its methods run on the caller's goroutine, so they must be quick, and
-// concurrently.
+// Observer learns what happens to transactions. Its methods must be quick, for the transaction waits for them, and safe
+// for concurrent use, for calls run side by side. Those of one call follow each other on the goroutine that made it, which
+// for the items of a [Group] is one of the Group's.
 type Observer interface {
 	// AttemptFailed reports an attempt that failed, whether another follows or not.
 	AttemptFailed(ctx context.Context, a Attempt)
@@ -51,13 +52,15 @@ const (
 	NoticeQueued NoticeKind = "queued"
 	// NoticeLocked: they met others outside this process, and now take a session advisory lock before BEGIN.
 	NoticeLocked NoticeKind = "locked across processes"
-	// NoticeBlocked: an attempt waits for Blockers. It comes from a goroutine of its own.
+	// NoticeBlocked: an attempt waits for Blockers.
 	NoticeBlocked NoticeKind = "blocked"
 	// NoticePooled: a pooler in transaction mode stands between, so that queues work within this process alone.
 	NoticePooled NoticeKind = "queues work within this process alone: session locks do not hold behind a pooler"
 )
 
-// Noticer is an [Observer] that wants notices too.
+// Noticer is an [Observer] that wants notices too. Most come from the goroutine of the call. [NoticeBlocked] and, where the
+// look at what blocks an attempt meets the pooler, [NoticePooled] come from one beside it while the closure runs: a panic
+// there ends the program. The attempt does not end before Noticed has returned.
 type Noticer interface {
 	Noticed(ctx context.Context, n Notice)
 }

@@ -67,8 +67,8 @@ type Policy struct {
 	// together.
 	Weight float64
 
-	// Grace bounds what must go on after the context has ended: a rollback, and the answer to a COMMIT already sent;
-	// zero means [DefaultGrace]. A negative one leaves no time: rollbacks then close their connections.
+	// Grace bounds what must go on after the context has ended: a rollback, the answer to a COMMIT already sent, and
+	// finding out what became of it; zero means [DefaultGrace]. A negative one leaves no time: rollbacks then close their connections.
 	Grace time.Duration
 
 	// Budget, shared by many calls, bounds their retries; nil means no bound.
