@@ -32,8 +32,8 @@ func (r *report) markdown() string {
 			fmt.Fprintf(&b, "\n| %s | workers | success | tries | tps | of one | p50 ms | p99 ms | Jain | %s | must reach |\n", workload, extra(workload))
 			b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s %% | %.1f | %s | %.2f | %s | %s | %.2f | %s | %s |\n", c.Strategy, c.Workers, short(c.Success), c.Attempts,
-			short(c.TPS), c.OfOneClient, short(c.P50), short(c.P99), c.Jain, c.extra(), verdict(c.Judged, c.Missed))
+		fmt.Fprintf(&b, "| %s | %d | %s %% | %.1f | %s | %s | %s | %s | %.2f | %s | %s |\n", c.Strategy, c.Workers, short(c.Success), c.Attempts,
+			short(c.TPS), c.ofOne(), short(c.P50), short(c.P99), c.Jain, c.extra(), verdict(c.Judged, c.Missed))
 	}
 	b.WriteString("\n| batch, rows a second | records | bad | raw upsert | `Batch` | ratio | must reach |\n|---|---|---|---|---|---|---|\n")
 	for _, c := range r.Batches {
@@ -61,6 +61,14 @@ func (c result) extra() string {
 		return fmt.Sprintf("%.3f", c.OfBestPeer)
 	}
 	return fmt.Sprintf("%d, %d", c.Lost, c.Doubled)
+}
+
+// ofOne is empty where one client alone was not measured.
+func (c result) ofOne() string {
+	if c.OfOneClient == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", *c.OfOneClient)
 }
 
 // short is a number with three digits at least, without a fraction from 100.

@@ -186,8 +186,8 @@ func (r *report) sideBySide(ctx context.Context, o options, w workload, workers 
 func (r *report) add(c result) {
 	c.judge()
 	r.Transactions = append(r.Transactions, c)
-	fmt.Printf("%-22s %7d %7.1f%% %8.2f %8.0f %9.2f %8.1f %8.1f %8.1f %8.1f %6.2f %5d %7d %7.1f  %s\n", c.Strategy, c.Workers, c.Success,
-		c.Attempts, c.TPS, c.OfOneClient, c.P50, c.P95, c.P99, c.Max, c.Jain, c.Lost, c.Doubled, c.WriterRate, verdict(c.Judged, c.Missed))
+	fmt.Printf("%-22s %7d %7.1f%% %8.2f %8.0f %9s %8.1f %8.1f %8.1f %8.1f %6.2f %5d %7d %7.1f  %s\n", c.Strategy, c.Workers, c.Success,
+		c.Attempts, c.TPS, c.ofOne(), c.P50, c.P95, c.P99, c.Max, c.Jain, c.Lost, c.Doubled, c.WriterRate, verdict(c.Judged, c.Missed))
 }
 
 func (o options) cell(ctx context.Context, w workload, s strategy, workers int, one float64) (result, error) {
@@ -209,7 +209,10 @@ func (o options) cell(ctx context.Context, w workload, s strategy, workers int, 
 	if err != nil {
 		return result{}, err
 	}
-	cell.OfOneClient = ratio(cell.TPS, one)
+	if one > 0 {
+		of := cell.TPS / one
+		cell.OfOneClient = &of
+	}
 	return cell, ctx.Err()
 }
 

@@ -31,8 +31,8 @@ type result struct {
 	Doubled    int64   `json:"doubled"`
 	// WriterRate is the batch writer's commits a second, of 25 wanted.
 	WriterRate float64 `json:"writer_per_second,omitempty"`
-	// OfOneClient is TPS divided by that of one client alone.
-	OfOneClient float64 `json:"of_one_client,omitempty"`
+	// OfOneClient is TPS divided by that of one client alone; nil where that was not measured.
+	OfOneClient *float64 `json:"of_one_client,omitempty"`
 	// OfBestPeer is TPS divided by that of the quickest peer, where there is no contention.
 	OfBestPeer float64 `json:"of_best_peer,omitempty"`
 	// CPU is the client's processor time per transaction in microseconds, where there is no contention.
