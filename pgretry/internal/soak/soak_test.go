@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -78,6 +79,7 @@ type soak struct {
 	pool    *pgxpool.Pool // through the proxy
 	admin   *pgxpool.Pool
 	runner  *pgretry.Runner
+	group   *pgretry.Group[int, struct{}]
 
 	conflicts, commitFailures, cancelled atomic.Int64
 	cuts, terminated, killed             int
@@ -101,9 +103,11 @@ func newSoak(t *testing.T, cluster *pgtest.Cluster) *soak {
 	config.MaxConns = 30
 	s.pool, err = pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
-	s.runner = pgretry.New(pgretry.WithMaxAttempts(-1), pgretry.WithObserver(s), func(p *pgretry.Policy) {
+	opts := []pgretry.Option{pgretry.WithMaxAttempts(-1), pgretry.WithObserver(s), pgretry.WithReserve(5), func(p *pgretry.Policy) {
 		p.SlowWait, p.MaxSlowWait = 20*time.Millisecond, 200*time.Millisecond
-	})
+	}}
+	s.runner = pgretry.New(opts...)
+	s.group = pgretry.Coalesce(s.pool, applyAll, opts...)
 	return s
 }
 
@@ -126,7 +130,8 @@ func (s *soak) work(ctx context.Context) {
 	}
 }
 
-// operation increments a counter and leaves a row. One in ten has little time; the others outlast every fault.
+// operation increments a counter and leaves a row, in one of several ways. One in ten has little time; the others outlast
+// every fault.
 func (s *soak) operation() {
 	s.mu.Lock()
 	s.ids++
@@ -143,7 +148,17 @@ func (s *soak) operation() {
 		opts = append(opts, pgretry.WithIsolation(pgx.Serializable))
 	}
 	row := rand.IntN(counters)
-	err := s.runner.Do(ctx, s.pool, func(ctx context.Context, tx pgx.Tx) error { return apply(ctx, tx, id, row) }, opts...)
+	var err error
+	switch rand.IntN(5) {
+	case 0:
+		_, err = s.group.Do(ctx, id)
+	case 1:
+		err = s.do(ctx, id, row, append(opts, pgretry.WithKey(strconv.Itoa(row))))
+	case 2:
+		err = s.do(ctx, id, row, append(opts, pgretry.WithUseReserve()))
+	default:
+		err = s.do(ctx, id, row, opts)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -154,6 +169,20 @@ func (s *soak) operation() {
 	default:
 		s.failed = append(s.failed, id)
 	}
+}
+
+func (s *soak) do(ctx context.Context, id, row int, opts []pgretry.Option) error {
+	return s.runner.Do(ctx, s.pool, func(ctx context.Context, tx pgx.Tx) error { return apply(ctx, tx, id, row) }, opts...)
+}
+
+// applyAll is the transaction of a group: all its operations are on one counter.
+func applyAll(ctx context.Context, tx pgx.Tx, ids []int) ([]struct{}, error) {
+	for _, id := range ids {
+		if err := apply(ctx, tx, id, 0); err != nil {
+			return nil, err
+		}
+	}
+	return make([]struct{}, len(ids)), nil
 }
 
 func apply(ctx context.Context, tx pgx.Tx, id, row int) error {
