@@ -74,3 +74,17 @@ func TestLockOfAnotherPool(t *testing.T) {
 		require.Equal(t, i%2, pool, "call %d ran in the session of another pool", i)
 	}
 }
+
+// TestReserveIsKeptFromTheLockToo has a call that needs the lock across processes while no seat is free.
+func TestReserveIsKeptFromTheLockToo(t *testing.T) {
+	t.Parallel()
+	pool, seen := pgtest.Pool(t, 2), &recorded{}
+	runner := pgretry.New(pgretry.WithReserve(1), pgretry.WithBackoff(1, 1), pgretry.WithObserver(seen))
+	require.NoError(t, runner.Do(t.Context(), pool, failing(3, "40001", succeed), pgretry.WithKey(t.Name())))
+	require.True(t, seen.noticed(pgretry.NoticeLocked))
+	leave := stay(t, runner, pool)
+	defer leave()
+	require.True(t, keptOut(t, runner, pool, pgretry.WithKey(t.Name())))
+	leave()
+	require.False(t, keptOut(t, runner, pool, pgretry.WithKey(t.Name())))
+}
