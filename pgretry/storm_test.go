@@ -16,14 +16,14 @@ import (
 func TestDeadlockStorm(t *testing.T) {
 	t.Parallel()
 	// begin starts a transaction of the name that runs a statement, and returns once it has run for long.
-	begin := func(t *testing.T, runner *pgretry.Runner, pool *pgxpool.Pool, sql string, seen *recorded) (done chan error) {
+	begin := func(t *testing.T, runner *pgretry.Runner, pool *pgxpool.Pool, sql string, seen *recorded, opts ...pgretry.Option) (done chan error) {
 		t.Helper()
 		done = make(chan error, 1)
 		go func() {
 			done <- runner.Do(context.Background(), pool, func(ctx context.Context, tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, sql)
 				return err
-			}, pgretry.WithObserver(seen), pgretry.WithIsolation(pgx.ReadCommitted))
+			}, append(opts, pgretry.WithObserver(seen), pgretry.WithIsolation(pgx.ReadCommitted))...)
 		}()
 		eventually(t, func() (long bool) {
 			err := pool.QueryRow(t.Context(), `select exists (select from pg_stat_activity
@@ -58,6 +58,20 @@ func TestDeadlockStorm(t *testing.T) {
 		require.NoError(t, holder.Rollback(t.Context()))
 		require.NoError(t, <-done)
 		require.Equal(t, 1, value(t, pool, 1))
+	})
+	t.Run("LeavesThoseOfAnotherNameAlone", func(t *testing.T) {
+		t.Parallel()
+		pool, runner, seen := counters(t, 1), pgretry.New(pgretry.WithName("storm")), &recorded{}
+		holder, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = holder.Rollback(context.Background()) }()
+		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
+		require.NoError(t, err)
+		done := begin(t, runner, pool, `update counter set n = n + 1 -- `+t.Name(), seen, pgretry.WithName("another"))
+		rage(t, runner, pool)
+		require.NoError(t, holder.Rollback(t.Context()))
+		require.NoError(t, <-done)
+		require.Empty(t, seen.attempts)
 	})
 	t.Run("LeavesBystandersAlone", func(t *testing.T) {
 		t.Parallel()
