@@ -158,6 +158,13 @@ func TestLearnedQueue(t *testing.T) {
 		defer stay(t, runner, pool)()
 		require.False(t, keptOut(t, runner, pool, pgretry.WithReadOnly()))
 	})
+	t.Run("IsNotLearnedFromThoseThatOnlyRead", func(t *testing.T) { // such as on a standby, in conflict with its recovery
+		t.Parallel()
+		pool, runner := setup(t)
+		require.NoError(t, runner.Do(t.Context(), pool, failing(2, "40P01", succeed), pgretry.WithReadOnly()))
+		defer stay(t, runner, pool)()
+		require.False(t, keptOut(t, runner, pool))
+	})
 	t.Run("NarrowsWhenManyMeet", func(t *testing.T) {
 		t.Parallel()
 		pool, runner := setup(t)
