@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -365,6 +366,8 @@ func TestBehindPgBouncer(t *testing.T) {
 	config.ConnConfig.Port = pgtest.PgBouncer(t, pgtest.URL(t))
 	config.ConnConfig.RuntimeParams = nil
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	sent := &statements{}
+	config.ConnConfig.Tracer = sent
 	bounced, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(bounced.Close)
@@ -392,6 +395,13 @@ func TestBehindPgBouncer(t *testing.T) {
 	require.Equal(t, len(all), value(t, pool, 1))
 	require.True(t, seen.noticed(pgretry.NoticePooled))
 	require.False(t, seen.noticed(pgretry.NoticeLocked))
+	asked := 0 // for the lock, by each runner once
+	for _, sql := range sent.take() {
+		if strings.Contains(sql, "pg_try_advisory_lock") {
+			asked++
+		}
+	}
+	require.LessOrEqual(t, asked, len(runners))
 }
 
 // TestWatchBehindPgBouncer has a transaction wait: its session's pid, as the client knows it, is the pooler's invention.

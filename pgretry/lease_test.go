@@ -88,3 +88,28 @@ func TestReserveIsKeptFromTheLockToo(t *testing.T) {
 	leave()
 	require.False(t, keptOut(t, runner, pool, pgretry.WithKey(t.Name())))
 }
+
+// TestLockThatRivalsIgnoreIsLeft has conflicts go on under the lock: whoever makes them does not take it.
+func TestLockThatRivalsIgnoreIsLeft(t *testing.T) {
+	t.Parallel()
+	pool, held := pgtest.Pool(t, 2), []bool(nil)
+	require.NoError(t, pgretry.New(pgretry.WithKey(t.Name())).Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+		var locked bool
+		err := tx.QueryRow(ctx, `select exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())`).Scan(&locked)
+		if held = append(held, locked); err != nil || len(held) == 60 {
+			return err
+		}
+		_, err = tx.Exec(ctx, raise("40001"))
+		return err
+	}, pgretry.WithBackoff(1, 1), pgretry.WithMaxAttempts(-1)))
+	count := func(held []bool) (n int) {
+		for _, locked := range held {
+			if locked {
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, 32, count(held[:34])) // after two conflicts, for a trial
+	require.Less(t, count(held[34:]), 13)  // of 26: none, unless the machine sleeps
+}
