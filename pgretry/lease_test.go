@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -112,4 +113,26 @@ func TestLockThatRivalsIgnoreIsLeft(t *testing.T) {
 	}
 	require.Equal(t, 32, count(held[:34])) // after two conflicts, for a trial
 	require.Less(t, count(held[34:]), 13)  // of 26: none, unless the machine sleeps
+}
+
+// TestLockNotGotInTime has a call wait in vain for the lock that another process holds: it gives its seat back.
+func TestLockNotGotInTime(t *testing.T) {
+	t.Parallel()
+	pool, key := pgtest.Pool(t, 4), pgretry.WithKey(t.Name())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	locked, done := make(chan struct{}), make(chan error, 1)
+	free, leave := context.WithCancel(ctx)
+	defer leave()
+	go func() {
+		done <- pgretry.New(key, pgretry.WithBackoff(1, 1)).Do(ctx, pool, failing(2, "40001", func() error { close(locked); <-free.Done(); return nil }))
+	}()
+	<-locked
+	runner := pgretry.New(pgretry.WithReserve(3), pgretry.WithBackoff(1, 1))
+	err := runner.Do(ctx, pool, failing(2, "40001", succeed), key, pgretry.WithMaxElapsed(time.Second))
+	require.ErrorIs(t, err, pgretry.ErrExhausted)
+	require.ErrorContains(t, err, "waited too long for its turn")
+	require.NoError(t, runner.Do(ctx, pool, failing(0, "", succeed)))
+	leave()
+	require.NoError(t, <-done)
 }

@@ -187,6 +187,7 @@ func TestContext(t *testing.T) {
 				return err
 			})
 			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.True(t, pgretry.Stopped(err))
 			eventually(t, func() bool { return pool.Stat().AcquiredConns() == 0 })
 		})
 	}
