@@ -160,6 +160,16 @@ func TestDo(t *testing.T) {
 		require.Equal(t, 3, runs)
 		require.Len(t, e.History, 3)
 	})
+	t.Run("KeepsBothEndsOfALongHistory", func(t *testing.T) {
+		t.Parallel()
+		err := pgretry.New().Do(t.Context(), pgtest.Pool(t, 2), failing(50, "40001", succeed), pgretry.WithBackoff(1, 1), pgretry.WithMaxAttempts(50))
+		var e *pgretry.Error
+		require.ErrorAs(t, err, &e)
+		require.Len(t, e.History, 40)
+		for i, a := range e.History {
+			require.Equal(t, 1+i+i/20*10, a.Number)
+		}
+	})
 	t.Run("RefusesANestedCall", func(t *testing.T) {
 		t.Parallel()
 		pool := counters(t, 1)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/concord-home/concord/pgretry"
 	"github.com/concord-home/concord/pgretry/internal/pgtest"
+	"github.com/concord-home/concord/pgretry/pgretrytest"
 )
 
 // failTwice raises 40001 in the first two runs.
@@ -202,6 +203,16 @@ func TestContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 1, runs)
 	})
+	t.Run("AttemptTimeoutBeforeBeginIsNotRetried", func(t *testing.T) {
+		t.Parallel()
+		pool := pgtest.Pool(t, 1)
+		conn, err := pool.Acquire(t.Context())
+		require.NoError(t, err)
+		defer conn.Release()
+		err = pgretry.Do(t.Context(), pool, failTwice(), pgretry.WithAttemptTimeout(20*time.Millisecond), pgretry.WithMaxAttempts(5))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, pgretry.ErrExhausted)
+	})
 	t.Run("AClosuresOwnThatEndsIsNotRetried", func(t *testing.T) {
 		t.Parallel()
 		pool, runs := counters(t, 1), 0
@@ -216,22 +227,26 @@ func TestContext(t *testing.T) {
 		require.NotErrorIs(t, err, pgretry.ErrExhausted)
 		require.Equal(t, 1, runs)
 	})
-	t.Run("EndsDuringCommitWhoseAnswerComesInTime", func(t *testing.T) {
-		t.Parallel()
-		pool := slowCommit(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		holder := holdCommits(t, pool)
-		defer holder.release()
-		go func() {
-			done <- pgretry.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
-		}()
-		holder.await(t)
-		cancel()
-		holder.release() // COMMIT goes on
-		require.NoError(t, <-done)
-		require.Equal(t, 1, value(t, pool, 1))
-	})
+	for name, wrap := range map[string]func(pgretry.DB) pgretry.DB{
+		"OfAPool": func(db pgretry.DB) pgretry.DB { return db }, "OfAWrapper": func(db pgretry.DB) pgretry.DB { return pgretrytest.NewForce(db) },
+	} {
+		t.Run("EndsDuringCommitWhoseAnswerComesInTime"+name, func(t *testing.T) {
+			t.Parallel()
+			pool := slowCommit(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			holder := holdCommits(t, pool)
+			defer holder.release()
+			go func() {
+				done <- pgretry.Do(ctx, wrap(pool), func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
+			}()
+			holder.await(t)
+			cancel()
+			holder.release() // COMMIT goes on
+			require.NoError(t, <-done)
+			require.Equal(t, 1, value(t, pool, 1))
+		})
+	}
 	t.Run("EndsDuringCommitWhoseAnswerDoesNot", func(t *testing.T) {
 		t.Parallel()
 		pool := slowCommit(t)

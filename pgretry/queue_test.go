@@ -165,6 +165,17 @@ func TestLearnedQueue(t *testing.T) {
 		defer stay(t, runner, pool)()
 		require.False(t, keptOut(t, runner, pool))
 	})
+	for name, before := range map[string][]string{"NarrowsAtADeadlockOutside": {"40P01"}, "NarrowsAtADeadlockInside": {"40001", "40P01"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool, runner := setup(t)
+			for _, sqlstate := range before {
+				require.NoError(t, runner.Do(t.Context(), pool, failing(1, sqlstate, succeed)))
+			}
+			defer stay(t, runner, pool)()
+			require.True(t, keptOut(t, runner, pool))
+		})
+	}
 	t.Run("NarrowsWhenManyMeet", func(t *testing.T) {
 		t.Parallel()
 		pool, runner := setup(t)
@@ -200,6 +211,19 @@ func TestLearnedQueue(t *testing.T) {
 		require.NoError(t, <-done)
 		require.False(t, keptOut(t, runner, pool))
 	})
+}
+
+// TestPromptAttempts has a call in a queue meet conflicts: the first attempts follow each other at once.
+func TestPromptAttempts(t *testing.T) {
+	t.Parallel()
+	pool, seen := pgtest.Pool(t, 2), &recorded{}
+	require.NoError(t, pgretry.New(pgretry.WithKey(t.Name())).Do(t.Context(), pool, failing(5, "40001", succeed), pgretry.WithObserver(seen),
+		func(p *pgretry.Policy) { p.Jitter = func(bound time.Duration) time.Duration { return bound } }))
+	var waits []time.Duration
+	for _, a := range seen.attempts {
+		waits = append(waits, a.Wait)
+	}
+	require.Equal(t, []time.Duration{0, 0, 0, 5 * time.Millisecond, 10 * time.Millisecond}, waits)
 }
 
 func TestQueueGivesUpInTime(t *testing.T) {
