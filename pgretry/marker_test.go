@@ -2,9 +2,12 @@ package pgretry_test
 
 import (
 	"context"
+	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -58,3 +61,32 @@ func (a *acquiring) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pg
 }
 
 func (a *acquiring) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {}
+
+// TestUnknownWhileTheServerStaysAway has no connection to be had after the one that was lost during COMMIT.
+func TestUnknownWhileTheServerStaysAway(t *testing.T) {
+	t.Parallel()
+	direct, proxied, proxy := throughProxy(t)
+	pgtest.Exec(t, direct, pgretry.MarkerMigration)
+	var away atomic.Bool
+	config := proxied.Config()
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if away.Load() {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
+		return dial(ctx, network, addr)
+	}
+	pool := pgtest.Connect(t, config)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := pgretry.New().Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+		away.Store(true)
+		err := increment(ctx, tx, 1)
+		proxy.Arm(pgtest.Cut{Answer: true}) // the answer to COMMIT
+		return err
+	}, func(p *pgretry.Policy) {
+		p.MaxElapsed, p.Grace, p.SlowWait = 100*time.Millisecond, 100*time.Millisecond, time.Millisecond
+	})
+	require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
+	require.NoError(t, ctx.Err())
+}
