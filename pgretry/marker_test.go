@@ -90,3 +90,17 @@ func TestUnknownWhileTheServerStaysAway(t *testing.T) {
 	require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
 	require.NoError(t, ctx.Err())
 }
+
+// TestLostCommitOfAReader has nothing to find out: whatever became of it, it can run again.
+func TestLostCommitOfAReader(t *testing.T) {
+	t.Parallel()
+	_, proxied, proxy := throughProxy(t)
+	runs := 0
+	require.NoError(t, pgretry.Do(t.Context(), proxied, func(context.Context, pgx.Tx) error {
+		if runs++; runs == 1 {
+			proxy.Arm(pgtest.Cut{Answer: true}) // the answer to COMMIT
+		}
+		return nil
+	}, pgretry.WithReadOnly()))
+	require.Equal(t, 2, runs)
+}
