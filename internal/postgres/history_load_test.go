@@ -35,19 +35,28 @@ func (p *pause) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQuery
 	}
 }
 
+// paused opens the database once more, for who is to be held up at a table, and
+// returns what lets that go on.
+func paused(t *testing.T, b *bundle, table string, deadband ...concord.DeadbandRule) (*postgres.DB, *pause) {
+	t.Helper()
+	p := &pause{table: table, read: make(chan struct{}), goOn: make(chan struct{})}
+	db, err := postgres.Open(t.Context(), postgres.Options{URL: b.conn.Config().ConnString(), Deadband: deadband, Statements: p})
+	require.NoError(t, err)
+	t.Cleanup(db.Close)
+	return db, p
+}
+
 // loading returns a Concord of which the upkeep is held up within its first load
 // of what a table has, and what lets that go on and waits for its end.
 func loading(t *testing.T, b *bundle, table string) (goOn func()) {
 	t.Helper()
 	rule, err := concord.ParseDeadbandRule("sensor.*_power: absolute=5")
 	require.NoError(t, err)
-	p := &pause{table: table, read: make(chan struct{}), goOn: make(chan struct{})}
-	b.db, err = postgres.Open(t.Context(), postgres.Options{URL: b.conn.Config().ConnString(), Deadband: []concord.DeadbandRule{rule}, Statements: p})
-	require.NoError(t, err)
-	t.Cleanup(b.db.Close)
+	db, p := paused(t, b, table, rule)
+	b.db = db
 	done := make(chan error)
 	go func() {
-		_, err := b.db.StoreHeld(context.Background(), b.home, time.Now())
+		_, err := db.StoreHeld(context.Background(), b.home, time.Now())
 		done <- err
 	}()
 	<-p.read

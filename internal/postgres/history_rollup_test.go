@@ -250,6 +250,35 @@ func TestAChangeThatIsCommittedLateIsSummedUp(t *testing.T) {
 	require.Equal(t, 2, b.count(t, `select count from statistics_5m where last_state = 'late'`))
 }
 
+// A change that is not committed yet when its hour is summed up is in no sum.
+func TestAnOldHourWaitsForWhoNotesIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	hour := time.Now().UTC().AddDate(0, 0, -40).Truncate(time.Hour)
+	b.write(t, 100, b.on("sensor.a", "1", hour.Add(time.Minute), 1))
+	db, found := paused(t, b, "rollup_old where home_id = $1 and noted_at")
+	upkeep, written := make(chan error, 1), make(chan error, 1)
+	go func() { upkeep <- db.Upkeep(t.Context(), time.Now().Add(10*time.Minute)) }()
+	<-found.read
+	writer, noted := paused(t, b, "unnest($2::timestamptz[]) t")
+	go func() {
+		_, err := writer.WriteEvents(t.Context(), b.home, []concord.Record{b.on("sensor.a", "2", hour.Add(2*time.Minute), 2)}, 101)
+		written <- err
+	}()
+	<-noted.read
+	close(found.goOn)
+	waits := func() bool {
+		return len(upkeep) > 0 || b.count(t, `
+			select count(*) from pg_locks where not granted and locktype = 'transactionid' and pid in (select pid from pg_stat_activity where datname = current_database())`) > 0
+	}
+	require.Eventually(t, waits, 10*time.Second, time.Millisecond)
+	close(noted.goOn)
+	require.NoError(t, <-upkeep)
+	require.NoError(t, <-written)
+	require.NoError(t, b.db.Upkeep(t.Context(), time.Now().Add(20*time.Minute)))
+	require.Equal(t, 2, b.count(t, `select count from statistics_1h where bucket = $1`, hour))
+}
+
 func TestHistoryThatCameLateIsSummedUpFirst(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
