@@ -83,13 +83,13 @@ func read(p concord.Backfill, states []*concord.State) answer {
 			a.begins = true
 			continue
 		}
+		heard = heard || p.Heard != nil && s.LastUpdated.Equal(*p.Heard)
 		if !s.LastUpdated.Before(p.To) {
 			continue
 		}
 		if a.first.IsZero() {
 			a.first = s.LastUpdated
 		}
-		heard = heard || p.Heard != nil && s.LastUpdated.Equal(*p.Heard)
 		a.ends = a.ends || p.Last != nil && s.LastUpdated.Equal(*p.Last)
 		a.newest = later(a.newest, s.LastUpdated)
 		a.states = append(a.states, s)

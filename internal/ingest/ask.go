@@ -133,7 +133,21 @@ func (a *asking) ask(ctx context.Context, part []concord.Backfill) (map[string][
 			return nil, err
 		}
 	}
-	return answers, nil
+	return answers, a.recall(ctx, part, answers)
+}
+
+// recall adds what was heard last of entities whose history does not reach back,
+// where by the clock, which was set back, that lies behind the question.
+func (a *asking) recall(ctx context.Context, part []concord.Backfill, answers map[string][]*concord.State) error {
+	for _, p := range part {
+		if !p.Known || p.Heard == nil || p.Heard.Before(p.To) || read(p, answers[p.EntityID]).begins {
+			continue
+		}
+		if err := a.slice(ctx, p.Heard.Add(-time.Microsecond), p.Heard.Add(time.Microsecond), false, []string{p.EntityID}, answers); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // slice adds the answer for [from, to). When it is late and about one entity, the

@@ -282,3 +282,26 @@ func TestBackfillerAsksNoHomeForDecades(t *testing.T) {
 		})
 	}
 }
+
+// The clock was set back before all that the home has. That it forgot nothing since
+// shows what was heard before.
+func TestBackfillerAsksForWhatWasHeardBeforeTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	for name, has := range map[string][]int{"Remembers": {500, 900}, "Forgot": {500}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := &past{due: []concord.Backfill{{EntityID: "a.a", From: *second(440), To: second(500).Add(time.Microsecond), Known: true, Heard: second(900), Last: second(500)}}}
+				p.answer = func(from, to time.Time, _ []string) (json.RawMessage, error) {
+					within := slices.DeleteFunc(slices.Clone(has), func(n int) bool { return !second(n).After(from) || !second(n).Before(to) })
+					return json.RawMessage(history(within...)), nil
+				}
+				p.run(t)
+				require.Equal(t, 2, p.asked)
+				r, _ := p.result(t, "a.a")
+				require.Len(t, r.States, 1)
+				require.Equal(t, name == "Forgot", len(r.Gaps) > 0, "%+v", r.Gaps)
+			})
+		})
+	}
+}

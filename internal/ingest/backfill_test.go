@@ -66,6 +66,8 @@ func TestBackfillerJudges(t *testing.T) {
 	ahead := concord.Backfill{EntityID: "a.a", From: *second(840), To: second(1000).Add(time.Microsecond), Known: true, Heard: second(900), Last: second(1000)}
 	// The clock was set back to 500 after 900 and something unheard.
 	back := concord.Backfill{EntityID: "a.a", From: second(500).Add(-time.Microsecond), To: *second(1000), Known: true, Heard: second(900), Last: second(500)}
+	// The same, of what came after that.
+	after := concord.Backfill{EntityID: "a.a", From: *second(440), To: second(500).Add(time.Microsecond), Known: true, Heard: second(900), Last: second(500)}
 	for name, c := range map[string]struct {
 		question concord.Backfill
 		answer   string
@@ -84,6 +86,7 @@ func TestBackfillerJudges(t *testing.T) {
 		"ClockSetBackAndForgotten":      {question: back, answer: history(499, 500), again: true, states: 1, gaps: []concord.Gap{{From: *second(900), To: back.To}}},
 		"ClockSetBackAndPartForgotten":  {question: back, answer: history(499, 500, 905), again: true, states: 2, gaps: []concord.Gap{{From: *second(900), To: back.To}}},
 		"ClockSetBackAndNotYetWritten":  {question: back, answer: history(499, 900), again: true, states: 1, gaps: []concord.Gap{{From: *second(900), To: back.To}}},
+		"ClockSetBackBeforeAllThereIs":  {question: after, answer: history(-1, 500, 900), states: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
