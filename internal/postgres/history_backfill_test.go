@@ -97,6 +97,8 @@ func TestBackfillOfWhatWasRenamedUnheard(t *testing.T) {
 	_, err := b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("a.old", "1", 1, 1)}, 100)
 	require.NoError(t, err)
 	b.syncEntity(t, "a.old", 2)
+	_, err = b.conn.Exec(t.Context(), `delete from backfill`)
+	require.NoError(t, err)
 	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
 	now := b.at("a.new", "9", 90, 1)
 	now.State.Position.Epoch = 103
@@ -107,10 +109,11 @@ func TestBackfillOfWhatWasRenamedUnheard(t *testing.T) {
 		require.NoError(t, err)
 		var results []concord.BackfillResult
 		for _, d := range due {
-			var states []*concord.State
-			if d.EntityID == "a.new" { // the home has renamed what it did before
-				states = []*concord.State{b.at("a.new", "1", 1, 0).State, b.at("a.new", "5", 50, 0).State, now.State}
-			}
+			require.Equal(t, "a.new", d.EntityID, "nobody is called that")
+			require.True(t, d.Known, "by its name of before")
+			require.Equal(t, b.at("a.old", "0", 22, 2).State.LastUpdated, d.Heard.UTC())
+			// the home has renamed what it did before
+			states := []*concord.State{b.at("a.new", "1", 1, 0).State, b.at("a.new", "5", 50, 0).State, now.State}
 			results = append(results, concord.BackfillResult{Backfill: d, States: states})
 		}
 		_, err = b.db.FinishBackfills(t.Context(), b.home, results)

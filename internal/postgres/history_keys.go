@@ -83,6 +83,13 @@ func (p *pastHome) keyOf(entityID string) int64 {
 	return p.key(entityID)
 }
 
+// has tells names that history is stored under.
+func (p *pastHome) has(entityID string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.keys[entityID].stored
+}
+
 // attributesID returns the number of a set of attributes: 63 bits of a hash of
 // its canonical text, so that it needs no look-up.
 func (p *pastHome) attributesID(raw []byte) (id int64, hash uint64) {

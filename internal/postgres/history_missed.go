@@ -317,7 +317,33 @@ func noteQuestions(ctx context.Context, tx pgx.Tx, home int64, all []question) e
 // one that was renamed unheard would be stored twice, under its number from
 // before and under that of its new name.
 func dueBackfills(ctx context.Context, tx pgx.Tx, home int64) error {
+	if err := recognize(ctx, tx, home); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `update backfill set due_at = now() where home_id = $1 and attempts = 0 and due_at > now()`, home)
+	return err
+}
+
+// recognize completes the questions of entities that were renamed unheard: by their
+// new names they were not known.
+func recognize(ctx context.Context, tx pgx.Tx, home int64) error {
+	_, err := tx.Exec(ctx, `
+		with heard as (
+			select distinct on (b.backfill_id) b.backfill_id, h.last_updated
+			from backfill b
+			join spool_position p on p.home_id = $1
+			join history_entity e on e.home_id = $1 and e.entity_id = `+askedAs+`
+			cross join lateral (
+				select clock_epoch, last_updated from history
+				where home_id = $1 and entity_key = e.entity_key and (clock_epoch, last_updated) < (p.clock_epoch, b.last_time)
+				order by clock_epoch desc, last_updated desc
+				limit 1) h
+			where b.home_id = $1 and b.heard_time is null and b.attempts = 0 and b.due_at > now()
+			order by b.backfill_id, h.clock_epoch desc, h.last_updated desc)
+		update backfill b
+		set known = true, heard_time = h.last_updated
+		from heard h
+		where b.home_id = $1 and b.backfill_id = h.backfill_id`, home)
 	return err
 }
 
@@ -352,6 +378,9 @@ func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntit
 	}
 	var all []question
 	for _, g := range gone {
+		if !m.past.has(g.ID) { // it has another name, by which it is asked
+			continue
+		}
 		from := later(g.Updated.Add(historyEnds), at.from.Add(-askMargin))
 		// What was heard last may have been written late, so that the time away seems shorter than it was.
 		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: later(from, at.until().Add(askMargin)), known: true})
