@@ -157,42 +157,78 @@ func TestBackfillOfWhatWentAwayUnheard(t *testing.T) {
 	require.Equal(t, fresh.State.LastUpdated.Add(-time.Minute), due[0].From.UTC(), "until then it was heard")
 }
 
+// lose has two entities heard, a message lost, and the entities heard again.
+func (b *bundle) lose(t *testing.T) {
+	t.Helper()
+	b.write(t, 100, b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "1", 0, 2), b.at("sensor.b", "1", 0, 3))
+	require.NoError(t, b.db.LoseMessage(t.Context(), b.home, concord.BadRecord{Reason: "message format 255", Record: []byte{255}}, 101))
+	b.write(t, 102, b.at("sensor.a", "3", 600*second, 5))
+}
+
+// begin writes the states that a connection begins with.
+func (b *bundle) begin(t *testing.T, connection, seq uint64, states ...concord.Record) {
+	t.Helper()
+	for _, s := range states {
+		s.State.Position.Epoch = int64(connection) //nolint:gosec // small
+	}
+	_, err := b.db.WriteStates(t.Context(), b.home, states, seq)
+	require.NoError(t, err)
+}
+
+// asked empties the list of what is to be asked: the entities, and the seconds
+// before their last change.
+func (b *bundle) asked(t *testing.T) []string {
+	t.Helper()
+	rows, err := b.conn.Query(t.Context(), `
+		with b as (delete from backfill returning *)
+		select entity_id || ' ' || extract(epoch from last_time - from_time) from b where last_time = to_time - interval '1 us' order by entity_id`)
+	require.NoError(t, err)
+	asked, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return asked
+}
+
 func TestBackfillOfALostMessage(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	heard := []concord.Record{b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "1", 0, 2), b.at("sensor.b", "1", 0, 3)}
-	_, err := b.db.WriteEvents(t.Context(), b.home, heard, 100)
-	require.NoError(t, err)
-	require.NoError(t, b.db.LoseMessage(t.Context(), b.home, concord.BadRecord{Reason: "message format 255", Record: []byte{255}}, 101))
-	_, err = b.db.WriteEvents(t.Context(), b.home, []concord.Record{b.at("sensor.a", "3", 600*second, 5)}, 102)
-	require.NoError(t, err)
+	b.lose(t)
 	last := 600 * second
-	ask := func(connection uint64) (asked []string) {
+	ask := func(connection uint64) []string {
 		t.Helper()
 		require.NoError(t, b.db.OpenConnection(t.Context(), b.home, connection))
-		states := []concord.Record{b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "3", last, 1), b.at("sensor.b", "2", 300*second, 1)}
-		for _, s := range states {
-			s.State.Position.Epoch = int64(connection) //nolint:gosec // small
-		}
-		_, err := b.db.WriteStates(t.Context(), b.home, states, connection+1)
-		require.NoError(t, err)
-		rows, err := b.conn.Query(t.Context(), `
-			with b as (delete from backfill returning *)
-			select entity_id || ' ' || extract(epoch from last_time - from_time) from b where last_time = to_time - interval '1 us' order by entity_id`)
-		require.NoError(t, err)
-		asked, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		require.NoError(t, err)
-		return asked
+		b.begin(t, connection, connection+1, b.at("sensor.still", "1", 0, 1), b.at("sensor.a", "3", last, 1), b.at("sensor.b", "2", 300*second, 1))
+		return b.asked(t)
 	}
 	require.Equal(t, []string{"sensor.a 660.000000", "sensor.b 360.000000"}, ask(103), "also of what was heard again since")
-	require.Empty(t, ask(105))
+	require.NoError(t, b.db.FinishSync(t.Context(), b.home, 105))
+	require.Empty(t, ask(106))
 	require.Equal(t, 1, b.quarantined(t))
 
-	require.NoError(t, b.db.LoseMessage(t.Context(), b.home, concord.BadRecord{Reason: "message format 255", Record: []byte{254}}, 107))
+	require.NoError(t, b.db.LoseMessage(t.Context(), b.home, concord.BadRecord{Reason: "message format 255", Record: []byte{254}}, 108))
 	last = 900 * second
 	changed := b.at("sensor.a", "3", last, 5)
-	changed.State.Position.Epoch = 105
-	b.write(t, 108, changed)
+	changed.State.Position.Epoch = 106
+	b.write(t, 109, changed)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 110))
+	require.Equal(t, []string{"sensor.a 360.000000"}, ask(112), "the connection between ended without its states")
+}
+
+// The states of a large home come in several messages.
+func TestBackfillAfterAConnectionThatEndedWithinItsStates(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.lose(t)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
+	b.begin(t, 103, 104, b.at("sensor.still", "1", 0, 1))
+	require.Empty(t, b.asked(t))
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 105))
+	b.begin(t, 105, 106, b.at("sensor.still", "1", 0, 1))
+	b.begin(t, 105, 107, b.at("sensor.a", "3", 600*second, 1))
+	require.Equal(t, []string{"sensor.a 660.000000"}, b.asked(t))
+	again := b.at("sensor.a", "4", 700*second, 2)
+	again.State.Position.Epoch = 105
+	b.write(t, 108, again)
 	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 109))
-	require.Equal(t, []string{"sensor.a 360.000000"}, ask(111), "the connection between ended without its states")
+	b.begin(t, 109, 110, b.at("sensor.a", "4", 700*second, 1))
+	require.Empty(t, b.asked(t), "all states of the connection before were there")
 }

@@ -82,7 +82,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // OpenConnection implements [concord.Store]. The time away goes on when the
-// connection before ended without its states: nothing was asked of it yet.
+// connection before may have ended within its states: not all was asked of it yet.
 func (db *DB) OpenConnection(ctx context.Context, home int64, seq uint64) error {
 	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
 		if err := db.leads(ctx, tx, home); err != nil {
@@ -94,14 +94,15 @@ func (db *DB) OpenConnection(ctx context.Context, home int64, seq uint64) error 
 			on conflict (home_id) do update
 			set seq = excluded.seq, updated_at = now(), away_open = true, lost_from = null,
 			    away_since = case when p.away_open then p.away_since when p.seq > 0 then p.updated_at end,
-			    away_from = least(case when p.away_open then p.away_from end, coalesce(p.lost_from, p.clock_time)),
+			    away_from = coalesce(case when p.away_open then p.away_from end, p.lost_from, p.clock_time),
 			    away_lost = p.lost_from is not null or p.away_open and p.away_lost
 			where p.seq < excluded.seq`, home, int64(seq)) //nolint:gosec // JetStream counts from the clock in µs
 		return err
 	})
 }
 
-// closeAway notes that what was missed before a connection is to be asked.
+// closeAway notes that all that was missed before a connection is to be asked:
+// its states were written, and what came after them.
 func closeAway(ctx context.Context, tx pgx.Tx, home int64) error {
 	_, err := tx.Exec(ctx, `update spool_position set away_open = false where home_id = $1 and away_open`, home)
 	return err

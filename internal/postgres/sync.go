@@ -48,6 +48,9 @@ func (db *DB) FinishSync(ctx context.Context, home int64, seq uint64) error {
 		if _, err := tx.Exec(ctx, `update home set last_sync_at = now() where home_id = $1`, home); err != nil {
 			return err
 		}
+		if err := closeAway(ctx, tx, home); err != nil {
+			return err
+		}
 		return setPosition(ctx, tx, home, seq)
 	})
 }
