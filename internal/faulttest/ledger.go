@@ -2,11 +2,13 @@ package faulttest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,15 +100,16 @@ type Result struct {
 	InGaps   int // changes that are missing where a gap row says so, and that the home forgot
 	Lost     int // changes that are missing although no gap row says so or the home knows them
 	Gaps     int // rows
+	Needless int // of them, where the home forgot nothing
 	Buckets  int // rows of statistics
 	Wrong    int // of them, or missing
 	Examples []string
 }
 
-// Exact reports whether everything is there once, or covered by a gap, and the
-// statistics are those of what is there.
+// Exact reports whether everything is there once, or covered by a gap, no gap is
+// without need, and the statistics are those of what is there.
 func (r Result) Exact() bool {
-	return r.Doubled == 0 && r.Invented == 0 && r.Lost == 0 && r.Wrong == 0
+	return r.Doubled == 0 && r.Invented == 0 && r.Lost == 0 && r.Needless == 0 && r.Wrong == 0
 }
 
 // settleLate is how long what is not exact may become so after the last answer
@@ -207,13 +210,34 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 		}
 	}
 	for _, g := range gaps {
-		name := "the home"
-		if g.Entity != nil {
-			name = *g.Entity
+		if !r.ledger.forgotIn(g, known) {
+			result.Needless++
+			result.example("needless: " + g.String())
 		}
-		result.example(fmt.Sprintf("gap: %s from %s to %s: %s", name, text(g.From), text(g.To), g.Reason))
+	}
+	for _, g := range gaps {
+		result.example("gap: " + g.String())
 	}
 	return result, nil
+}
+
+// forgotIn tells gaps in which the home forgot what its entity was at some moment.
+func (l *ledger) forgotIn(g gap, known map[change]bool) bool {
+	var all []change
+	for _, list := range []map[change]bool{l.list, l.allowed} {
+		for c := range list {
+			if g.Entity != nil && c.entity == *g.Entity {
+				all = append(all, c)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b change) int { return cmp.Compare(a.at, b.at) })
+	for i, c := range all {
+		if c.at <= g.To.UnixMicro() && !known[c] && (i+1 == len(all) || all[i+1].at >= g.From.UnixMicro()) {
+			return true
+		}
+	}
+	return false
 }
 
 // remembered is what the home could still be asked for.
@@ -245,6 +269,14 @@ type gap struct {
 	Entity   *string
 	From, To time.Time
 	Reason   string
+}
+
+func (g gap) String() string {
+	name := "the home"
+	if g.Entity != nil {
+		name = *g.Entity
+	}
+	return fmt.Sprintf("%s from %s to %s: %s", name, text(g.From), text(g.To), g.Reason)
 }
 
 func readGaps(ctx context.Context, conn *pgx.Conn) ([]gap, error) {
