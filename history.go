@@ -34,7 +34,18 @@ type Gap struct {
 	EntityID string // "" is the whole home
 	From, To time.Time
 	Reason   string
+	Kind     GapKind
 }
+
+// GapKind says what a [Gap] of a chart is.
+type GapKind uint8
+
+// The kinds of a gap.
+const (
+	GapLost   GapKind = iota // nobody knows what happened
+	GapAsked                 // the home is being asked
+	GapSilent                // the entity had no number
+)
 
 // BackfillStore keeps what has to be asked of homes. Errors as those of [Store].
 type BackfillStore interface {
@@ -59,13 +70,17 @@ type ChartStep struct {
 	State string
 }
 
+// Span is a time, its ends included.
+type Span struct{ From, To time.Time }
+
 // Chart is an entity's past, thinned out to what a screen can show.
 type Chart struct {
 	Numeric bool
 	Points  []ChartPoint // when Numeric
 	Steps   []ChartStep  // when not
 	Gaps    []Gap
-	Rows    int // how many rows it was made of
+	Filled  []Span // what came from the home's own history
+	Rows    int    // how many rows it was made of
 }
 
 // HistoryService reads history.

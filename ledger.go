@@ -109,4 +109,6 @@ type ServerStats struct {
 	DatabaseBytes     int64
 	Quarantined       int64 // records in quarantine
 	Gaps              int64 // times in the history of which nobody knows
+	Asking            int64 // times that homes are being asked for
+	Filled            int64 // changes of the last 24 hours' answers of homes
 }

@@ -141,7 +141,21 @@ func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 	}
 	var stored func()
 	counts.Stored, stored, err = p.insertHistory(ctx, tx, home, fresh, source)
+	if err == nil && source == sourceBackfill {
+		err = noteFilled(ctx, tx, home, fresh)
+	}
 	return counts, func() { stored(); p.note(fresh, false) }, err
+}
+
+// noteFilled has charts and the status page tell what came from the home's own
+// history.
+func noteFilled(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows) error {
+	_, err := tx.Exec(ctx, `
+		insert into backfilled (home_id, entity_key, from_time, to_time, changes)
+		select $1, g.entity_key, min(g.last_updated), max(g.last_updated), count(*)
+		from unnest($2::bigint[], $3::timestamptz[]) as g (entity_key, last_updated)
+		group by g.entity_key`, home, rows.keys, rows.updated)
+	return err
 }
 
 // findMissingSQL looks each row up by its key. Joining whole partitions, as the

@@ -57,7 +57,10 @@ func (c *chart) read(ctx context.Context, entityID string) (concord.Chart, error
 			return result, err
 		}
 	}
-	result.Gaps, err = c.gaps(ctx, entityID, result.Numeric && c.mute)
+	if result.Gaps, err = c.gaps(ctx, entityID, result.Numeric && c.mute); err != nil {
+		return result, err
+	}
+	result.Filled, err = c.filled(ctx)
 	return result, err
 }
 
@@ -181,11 +184,11 @@ func (c *chart) steps(ctx context.Context) ([]concord.ChartStep, error) {
 // and, between numbers, those when the entity said nothing.
 func (c *chart) gaps(ctx context.Context, entityID string, numeric bool) ([]concord.Gap, error) {
 	rows, err := c.db.pool.Query(ctx, `
-		select $5::text, greatest(from_time, $3), least(to_time, $4), reason
-		from (select from_time, to_time, reason from gap
+		select $5::text, greatest(from_time, $3), least(to_time, $4), reason, kind
+		from (select from_time, to_time, reason, 0 as kind from gap
 		      where home_id = $1 and (entity_key = any($2) or entity_key is null) and to_time > $3 and from_time < $4
 		      union all
-		      select from_time, to_time, 'being asked of the home' from backfill
+		      select from_time, to_time, 'being asked of the home', 1 from backfill
 		      where home_id = $1 and entity_key = any($2) and to_time > $3 and from_time < $4) g
 		order by 2`, c.home, c.keys, c.from, c.to, entityID)
 	if err != nil {
@@ -196,7 +199,7 @@ func (c *chart) gaps(ctx context.Context, entityID string, numeric bool) ([]conc
 		return gaps, err
 	}
 	rows, err = c.db.pool.Query(ctx, `
-		select $8::text, at, until, state
+		select $8::text, at, until, state, 2
 		from (select case when last is null then at else at + $9 end as at, state, mute, lead(at, 1, $4) over (order by at, n) as until
 		      from (`+c.source+`) s) s
 		where mute and at < until
@@ -206,4 +209,18 @@ func (c *chart) gaps(ctx context.Context, entityID string, numeric bool) ([]conc
 	}
 	silent, err := pgx.CollectRows(rows, pgx.RowToStructByPos[concord.Gap])
 	return append(gaps, silent...), err
+}
+
+// filled are the times that came from the home's own history, those together
+// that a screen shows as one.
+func (c *chart) filled(ctx context.Context) ([]concord.Span, error) {
+	rows, err := c.db.pool.Query(ctx, `
+		select lower(r), upper(r)
+		from (select unnest(range_agg(tstzrange(from_time, to_time + $5, '[]'))) as r
+		      from backfilled
+		      where home_id = $1 and entity_key = any($2) and to_time >= $3 and from_time < $4) f`, c.home, c.keys, c.from, c.to, c.width)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[concord.Span])
 }

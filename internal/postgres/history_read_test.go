@@ -147,4 +147,11 @@ func TestBackfill(t *testing.T) {
 	c, err := b.db.Chart(t.Context(), b.home, "a.a", due[0].From.Add(-time.Hour), due[0].To.Add(time.Hour), 100)
 	require.NoError(t, err)
 	require.Len(t, c.Gaps, 1)
+	require.Equal(t, concord.GapLost, c.Gaps[0].Kind)
+	filled := b.at("a.a", "5", 5, 0).State.LastUpdated
+	require.Len(t, c.Filled, 1, "answered once")
+	require.Equal(t, filled, c.Filled[0].From.UTC())
+	stats, err := b.db.FindServerStats(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, [3]int64{1, 0, 1}, [3]int64{stats.Gaps, stats.Asking, stats.Filled})
 }

@@ -330,6 +330,7 @@ func (db *DB) DropHistory(ctx context.Context, before time.Time) ([]string, erro
 			`delete from attributes where seen_on < $1::date - 1`,
 			`delete from history_other where stored_at < $1`,
 			`delete from statistics_5m_other where bucket < $1`,
+			`delete from backfilled where created_at < $1`,
 		} {
 			if _, err := tx.Exec(ctx, sql, before); err != nil {
 				return err

@@ -128,11 +128,12 @@ func (db *DB) FindServerStats(ctx context.Context) (concord.ServerStats, error) 
 		)
 		select s.active, s.all, current_setting('max_connections')::bigint, s.idle, s.blocked, s.longest::float8, p.all, p.oldest::float8,
 		       d.deadlocks, d.conflicts, d.xact_commit, d.xact_rollback, d.temp_files, d.temp_bytes, pg_database_size(d.datid),
-		       (select count(*) from quarantine), (select count(*) from gap), split_part(current_setting('server_version'), ' ', 1)
+		       (select count(*) from quarantine), (select count(*) from gap), (select count(*) from backfill),
+		       (select coalesce(sum(changes), 0) from backfilled where created_at > now() - interval '1 day'), split_part(current_setting('server_version'), ' ', 1)
 		from sessions s, prepared p, pg_stat_database d
 		where d.datname = current_database()`).Scan(
 		&s.ActiveConnections, &s.Connections, &s.MaxConnections, &s.IdleInTransaction, &s.Blocked, &longest, &s.Prepared, &prepared,
-		&s.Deadlocks, &s.RecoveryConflicts, &s.Commits, &s.Rollbacks, &s.TempFiles, &s.TempBytes, &s.DatabaseBytes, &s.Quarantined, &s.Gaps, &s.Version)
+		&s.Deadlocks, &s.RecoveryConflicts, &s.Commits, &s.Rollbacks, &s.TempFiles, &s.TempBytes, &s.DatabaseBytes, &s.Quarantined, &s.Gaps, &s.Asking, &s.Filled, &s.Version)
 	s.LongestTx = time.Duration(longest * float64(time.Second))
 	s.OldestPrepared = time.Duration(prepared * float64(time.Second))
 	if err != nil {

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord"
 	"github.com/concord-home/concord/hass"
+	"github.com/concord-home/concord/internal/web"
 )
 
 // withHeader adds what a browser would to each request.
@@ -140,6 +142,25 @@ func TestEntityHistoryAndSearch(t *testing.T) {
 	h = get(c.call("concord/history", map[string]any{"entity_id": "light.a", "start": 900_000, "end": 1_300_000}))
 	require.Equal(t, []any{[]any{900000.0, "on"}, []any{1000000.0, "off"}}, h["states"])
 	require.Equal(t, "invalid_format", c.call("concord/history", map[string]any{"entity_id": "light.a"}).Error.Code)
+}
+
+func TestHistoryTellsWhatIsLostAndWhatWasFilledIn(t *testing.T) {
+	t.Parallel()
+	b := setup(t, withAnswers, func(_ *bundle, o *web.Options) {
+		o.History = charts{func(_ string, from, _ time.Time) (concord.Chart, error) {
+			gap := func(kind concord.GapKind, second int64) concord.Gap {
+				return concord.Gap{From: time.Unix(second, 0), To: time.Unix(second+10, 0), Kind: kind}
+			}
+			return concord.Chart{
+				Numeric: true, Rows: 1, Points: []concord.ChartPoint{{At: from, Min: 1, Max: 1, Last: 1}},
+				Gaps:   []concord.Gap{gap(concord.GapLost, 910), gap(concord.GapAsked, 920), gap(concord.GapSilent, 930)},
+				Filled: []concord.Span{{From: time.Unix(940, 0), To: time.Unix(950, 0)}},
+			}, nil
+		}}
+	})
+	m := b.screen(t).call("concord/history", map[string]any{"entity_id": "sensor.cpu", "start": 900_000, "end": 1_300_000})
+	require.JSONEq(t, `{"numeric": true, "points": [[900000, 1, 1, 1]], "states": [], "gaps": [[910000, 920000], [920000, 930000], [930000, 940000]],
+		"lost": [[910000, 920000]], "asked": [[920000, 930000]], "filled": [[940000, 950000]]}`, string(m.Result))
 }
 
 func TestREST(t *testing.T) {

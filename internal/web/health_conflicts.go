@@ -109,6 +109,8 @@ type healthHome struct {
 type healthServer struct {
 	Version     string `json:"version"`
 	Gaps        int64  `json:"gaps"`
+	Asking      int64  `json:"asking"`
+	Filled      int64  `json:"filled"`
 	Quarantined int64  `json:"quarantined"`
 }
 
@@ -141,7 +143,7 @@ func (s *Server) healthServer() *healthServer {
 	if stats == nil {
 		return nil
 	}
-	return &healthServer{Version: stats.Version, Gaps: stats.Gaps, Quarantined: stats.Quarantined}
+	return &healthServer{Version: stats.Version, Gaps: stats.Gaps, Asking: stats.Asking, Filled: stats.Filled, Quarantined: stats.Quarantined}
 }
 
 func healthNowOf(h concord.ConflictHealth) healthNow {

@@ -38,7 +38,7 @@ func withLedger(b *bundle, o *web.Options) {
 			{Minute: recent.Add(-48 * time.Hour), Endpoint: "get_areas", Conflicted: 1000}, // the clock was set
 		},
 	}
-	b.health.stats = &concord.ServerStats{Version: "15.4", Gaps: 2, Quarantined: 3}
+	b.health.stats = &concord.ServerStats{Version: "15.4", Gaps: 2, Asking: 4, Filled: 5, Quarantined: 3}
 	o.Health = b.health
 }
 
@@ -113,7 +113,7 @@ func TestStatusOfADay(t *testing.T) {
 
 	require.Len(t, h.Homes, 1)
 	require.Equal(t, "connected", h.Homes[0]["link"])
-	require.Equal(t, map[string]any{"version": "15.4", "gaps": 2.0, "quarantined": 3.0}, h.Server)
+	require.Equal(t, map[string]any{"version": "15.4", "gaps": 2.0, "asking": 4.0, "filled": 5.0, "quarantined": 3.0}, h.Server)
 }
 
 func TestStatusWhileTheDatabaseDoesNotAnswer(t *testing.T) {

@@ -34,9 +34,12 @@ func (m *moment) UnmarshalJSON(b []byte) error {
 // historyJSON is an entity's past, thinned out to what a screen can show.
 type historyJSON struct {
 	Numeric bool       `json:"numeric"`
-	Points  [][4]any   `json:"points"` // t_ms, min, max, last
-	States  [][2]any   `json:"states"` // t_ms, state
-	Gaps    [][2]int64 `json:"gaps"`   // from_ms, to_ms: nothing is known
+	Points  [][4]any   `json:"points"`           // t_ms, min, max, last
+	States  [][2]any   `json:"states"`           // t_ms, state
+	Gaps    [][2]int64 `json:"gaps"`             // from_ms, to_ms: nothing is drawn
+	Lost    [][2]int64 `json:"lost,omitempty"`   // of them, what nobody knows
+	Asked   [][2]int64 `json:"asked,omitempty"`  // of them, what the home is being asked for
+	Filled  [][2]int64 `json:"filled,omitempty"` // what came from the home's own history
 }
 
 // wsHistory answers concord/history from the database, and from the home's own
@@ -104,7 +107,17 @@ func (s *Server) knownChart(ctx context.Context, home int64, entityID string, st
 		j.States = append(j.States, [2]any{p.At.UnixMilli(), p.State})
 	}
 	for _, g := range chart.Gaps {
-		j.Gaps = append(j.Gaps, [2]int64{g.From.UnixMilli(), g.To.UnixMilli()})
+		span := [2]int64{g.From.UnixMilli(), g.To.UnixMilli()}
+		j.Gaps = append(j.Gaps, span)
+		switch g.Kind {
+		case concord.GapLost:
+			j.Lost = append(j.Lost, span)
+		case concord.GapAsked:
+			j.Asked = append(j.Asked, span)
+		}
+	}
+	for _, f := range chart.Filled {
+		j.Filled = append(j.Filled, [2]int64{f.From.UnixMilli(), f.To.UnixMilli()})
 	}
 	return j, nil
 }
