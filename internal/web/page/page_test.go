@@ -149,3 +149,14 @@ func TestOnlyWhatIsShownIsFetched(t *testing.T) {
 	b.Until(t, `document.querySelector("h1").textContent === "Bedroom"`)
 	require.Eventually(t, func() bool { return !h.Watched()["light.floor_lamp"] && h.Watched()["light.bed"] }, 5*time.Second, 10*time.Millisecond)
 }
+
+func TestHistoryTellsOfItsHoles(t *testing.T) {
+	_, b := open(t, pagetest.Desktop, "/entity/lock.front_door", "#dialog .bars")
+	require.Equal(t, 2, pagetest.Eval[int](t, b, `document.querySelectorAll("#dialog .bars .hole").length`), "nobody knows, or not yet")
+	told := pagetest.Eval[[]string](t, b, `[...document.querySelectorAll("#dialog .told")].map(e => e.innerText)`)
+	require.Len(t, told, 3)
+	require.Contains(t, told[0], "Nobody knows what happened: ")
+	require.Contains(t, told[1], "The home is being asked: ")
+	require.Contains(t, told[2], "Filled in from the home's own history: ")
+	require.Empty(t, b.Complaints())
+}

@@ -18,6 +18,8 @@ func TestStatusTellsOfTheDay(t *testing.T) {
 	require.Equal(t, 49, pagetest.Eval[int](t, b, `document.querySelectorAll(".day g").length`), "half an hour a bar")
 	require.Contains(t, text("[data-work=state_changed]"), "88,120")
 	require.Contains(t, text(".facts"), "PostgreSQL 15.4")
+	require.Contains(t, text(".facts"), "Filled in\n1,234\n")
+	require.Contains(t, text(".facts"), "Still being asked for: 2")
 	require.Empty(t, pagetest.Eval[[]string](t, b, `[...document.querySelectorAll(".part tbody th")].filter(e => e.closest(".part").querySelector(".day") && !e.querySelector("small")?.innerText).map(e => e.innerText)`),
 		"every word is explained")
 

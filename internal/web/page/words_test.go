@@ -57,7 +57,7 @@ func TestEveryWordOfTheScriptsIsKnown(t *testing.T) {
 		require.Contains(t, english, m[1])
 	}
 	for _, prefix := range []string{"link_connected", "link_connecting", "link_auth_failed", "link_disconnected", "theme_auto", "theme_light", "theme_dark", "why_hidden", "why_disabled", "error_offline", "error_no_effect", "error_timeout", "error_unauthorized", "error_home_unreachable",
-		"conflicts_healthy", "conflicts_degraded", "conflicts_unhealthy", "writes_note", "collided_note", "repeats_note", "lost_note", "verdict_good", "verdict_bad",
+		"conflicts_healthy", "conflicts_degraded", "conflicts_unhealthy", "writes_note", "collided_note", "repeats_note", "lost_note", "history_lost", "history_asked", "history_filled", "verdict_good", "verdict_bad",
 		"work_get_areas", "work_background_sync", "work_state_changed", "work_sessions", "work_users", "work_homes", "work_history", "work_settings", "work_ledger", "work_other"} {
 		require.Contains(t, english, prefix)
 	}

@@ -32,7 +32,7 @@ func (h *House) health() any {
 			endpoint("sessions", 41, 0, 3.2, 9.9), endpoint("other", 2, 0, 1.2, 1.4),
 		},
 		"homes":   []any{map[string]any{"id": 1, "name": "Maple Street 12", "link": "connected", "since": now(), "last_message": now(), "last_sync": now(), "ha_version": "2025.4.4", "entities": 131, "error": nil}},
-		"server":  map[string]any{"version": "15.4", "gaps": 1, "quarantined": 0},
+		"server":  map[string]any{"version": "15.4", "gaps": 1, "asking": 2, "filled": 1234, "quarantined": 0},
 		"version": "test",
 	}
 }

@@ -414,7 +414,13 @@ func (h *House) history(id string) any {
 	for i := range 12 {
 		states = append(states, []any{now() - int64(12-i)*7_000_000, []string{"on", "off"}[i%2]})
 	}
-	return map[string]any{"numeric": false, "states": states}
+	at := func(hours, minutes int64) [2]int64 {
+		return [2]int64{now() - hours*3_600_000, now() - hours*3_600_000 + minutes*60_000}
+	}
+	lost, asked := at(20, 40), at(3, 20)
+	return map[string]any{
+		"numeric": false, "states": states, "gaps": [][2]int64{lost, asked}, "lost": [][2]int64{lost}, "asked": [][2]int64{asked}, "filled": [][2]int64{at(9, 50)},
+	}
 }
 
 func (h *House) trends(ids []string) any {

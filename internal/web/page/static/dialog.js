@@ -204,7 +204,21 @@ function historyPart(e, st) {
   const spans = [[6, t("hours_n", { n: 6 })], [24, t("hours_n", { n: 24 })], [168, t("days_n", { n: 7 })]];
   return html`<div class="field-row"><span class="lab">${t("history")}</span>
     ${h.points?.length > 1 ? html`<div class="chart"></div>` : h.states?.length ? timeline(e, st, h) : html`<p class="note">${t("nothing_happened")}</p>`}
+    ${["lost", "asked", "filled"].map((kind) => told(kind, h[kind]))}
     <div class="seg">${spans.map(([n, text]) => html`<button class="btn ${n === open.hours && !open.zoom ? "chosen" : ""}" aria-pressed=${n === open.hours && !open.zoom} @click=${() => ((open.hours = n), (open.zoom = null), loadHistory())}>${text}</button>`)}</div></div>`;
+}
+
+// What is to be known of the curve's holes, and of what Concord did not hear itself: the newest times.
+function told(kind, spans) {
+  if (!spans?.length) return nothing;
+  const times = spans.slice(-3).map((span) => [...new Set(span.map(moment))].join(" – "));
+  return html`<small class="told">${t("history_" + kind, { times: (spans.length > 3 ? "…, " : "") + times.join(", ") })}</small>`;
+}
+
+// A timeline's parts with a hole, which is a part of its own.
+function pierce(parts, [from, to]) {
+  const rest = parts.flatMap((p) => [{ ...p, to: Math.min(p.to, from) }, { ...p, from: Math.max(p.from, to) }]).filter((p) => p.to > p.from);
+  return [...rest, { hole: true, from, to }].sort((a, b) => a.from - b.from);
 }
 
 const silent = new Set(["unavailable", "unknown", ""]);
@@ -220,13 +234,15 @@ function fillOf(e, st, state, seen) {
 
 function timeline(e, st, h) {
   const [start, end] = open.range;
-  const parts = h.states.map(([at, state], i) => ({ state, from: Math.max(at, start), to: h.states[i + 1]?.[0] ?? end })).filter((p) => p.to > p.from);
+  let parts = h.states.map(([at, state], i) => ({ state, from: Math.max(at, start), to: h.states[i + 1]?.[0] ?? end })).filter((p) => p.to > p.from);
   if (parts.length && parts[0].from > start) parts.unshift({ state: "", from: start, to: parts[0].from });
-  const domain = domainOf(e.id);
-  const word = (s) => (s === "" ? t("unknown") : stateWord(domain, classOf(e, st), s));
   const seen = [...new Set(parts.map((p) => p.state))];
-  return html`<div class="bars" role="img" aria-label=${parts.slice(-8).map((p) => `${word(p.state)} ${moment(p.from)}`).join(", ")}>
-    ${parts.map((p) => html`<span class=${silent.has(p.state) ? "gap" : ""} title="${word(p.state)} · ${moment(p.from)}" .style=${`flex:${p.to - p.from} 0 0;${fillOf(e, st, p.state, seen)}`}>${(p.to - p.from) / (end - start) > 0.14 ? word(p.state) : nothing}</span>`)}</div>
+  parts = (h.gaps ?? []).reduce(pierce, parts);
+  const domain = domainOf(e.id);
+  const word = (p) => (p.hole || p.state === "" ? t("unknown") : stateWord(domain, classOf(e, st), p.state));
+  const look = (p) => (p.hole ? "gap hole" : silent.has(p.state) ? "gap" : "");
+  return html`<div class="bars" role="img" aria-label=${parts.slice(-8).map((p) => `${word(p)} ${moment(p.from)}`).join(", ")}>
+    ${parts.map((p) => html`<span class=${look(p)} title="${word(p)} · ${moment(p.from)}" .style=${`flex:${p.to - p.from} 0 0;${p.hole ? "" : fillOf(e, st, p.state, seen)}`}>${(p.to - p.from) / (end - start) > 0.14 ? word(p) : nothing}</span>`)}</div>
     <div class="scale"><span>${moment(start)}</span><span>${moment(end)}</span></div>`;
 }
 

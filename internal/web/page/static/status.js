@@ -63,10 +63,11 @@ function parts() {
   </div>`;
 }
 
-// What is missing from the rows: times, and records.
+// What was missing from the rows and is there now, and what is missing: times, and records.
 function kept() {
   const count = (n) => (n === undefined ? "–" : number(n));
   return [
+    fact("history", t("filled"), count(health.server?.filled), [t("filled_note"), health.server?.asking > 0 && t("asking", { n: health.server.asking })]),
     fact("timeline-question-outline", t("gaps"), count(health.server?.gaps), [t("gaps_note")]),
     fact("package-variant-remove", t("quarantine"), count(health.server?.quarantined), [t("quarantine_note")]),
   ];
