@@ -232,3 +232,26 @@ func TestBackfillAfterAConnectionThatEndedWithinItsStates(t *testing.T) {
 	b.begin(t, 109, 110, b.at("sensor.a", "4", 700*second, 1))
 	require.Empty(t, b.asked(t), "all states of the connection before were there")
 }
+
+// A home that is starting has some of its states later than others change.
+func TestBackfillOfAStateThatComesLate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.write(t, 100, b.at("sensor.late", "1", 0, 1), b.at("sensor.a", "1", second, 2))
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
+	b.begin(t, 103, 104, b.at("sensor.a", "1", second, 1))
+	changed := b.at("sensor.a", "2", 601*second, 2)
+	changed.State.Position.Epoch = 103
+	b.write(t, 105, changed)
+	late := b.at("sensor.late", "2", 600*second, 3)
+	b.begin(t, 103, 106, late)
+	require.Equal(t, []string{"sensor.late 659.000000"}, b.asked(t))
+	require.Equal(t, "2", b.state(t, "sensor.late"))
+	b.begin(t, 103, 107, late)
+	require.Empty(t, b.asked(t), "a repeated message")
+	gone := b.gone("sensor.late", 4)
+	gone.State.Position.Epoch = 103
+	b.write(t, 108, gone)
+	b.begin(t, 103, 109, late)
+	require.Equal(t, "(none)", b.state(t, "sensor.late"), "it went away after that")
+}

@@ -31,7 +31,7 @@ func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Rec
 	if err != nil {
 		return concord.EventCounts{}, classify(err)
 	}
-	if len(good) > 0 && good[0].State.Position.Epoch <= heard.Epoch { // a repeated message: what they begin is written
+	if len(good) > 0 && !heard.Before(good[0].State.Position) { // a repeated message: what came after them is written
 		return concord.EventCounts{Stale: len(good)}, db.SetSpoolPosition(ctx, home, seq)
 	}
 	if err := db.followClock(ctx, home, good); err != nil {
