@@ -17,7 +17,7 @@ const (
 	// large one comes in parts, one after the other; the last has Last set.
 	BatchSnapshot
 	// BatchStates holds the states that the home has when a connection opens,
-	// before anything that happens on it.
+	// before anything that happens on it; of a home that is starting, some come later.
 	BatchStates
 )
 

@@ -180,6 +180,9 @@ func (o *Owner) entitiesChanged(e hass.Event) {
 		o.queue.states(e.Position.Connection, update.all)
 		o.syncs.ask("connect", "background_sync", nil)
 	} else {
+		if len(update.late) > 0 {
+			o.queue.states(e.Position.Connection, update.late)
+		}
 		o.passOn(e.Position.Connection, update)
 	}
 	for i := range update.invalid {

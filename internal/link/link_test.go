@@ -74,19 +74,48 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
+	return setupFeed(t, func(b *bundle) link.Feed { return b.live })
+}
+
+func setupFeed(t *testing.T, feed func(b *bundle) link.Feed) *bundle {
+	t.Helper()
 	home, err := simhome.New(simhome.Options{Seed: 1})
 	require.NoError(t, err)
 	server := httptest.NewServer(home)
 	b := &bundle{home: home, live: live.New(), spool: &spool{changed: make(chan struct{}, 1)}}
 	h := concord.Home{ID: 1, URL: "ws" + strings.TrimPrefix(server.URL, "http") + "/api/websocket"}
 	b.live.SetHome(h, true)
-	b.owner, err = link.New(link.Options{Home: h, Token: home.Token(), Feed: b.live, Spool: b.spool})
+	b.owner, err = link.New(link.Options{Home: h, Token: home.Token(), Feed: feed(b), Spool: b.spool})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); b.owner.Run(ctx) }() //nolint:errcheck // returns with its context
 	t.Cleanup(func() { cancel(); <-done; home.Close(); server.Close() })
 	return b
+}
+
+// starting is the feed of a home that is starting: it adds an entity when its
+// states have come.
+type starting struct {
+	link.Feed
+	add func()
+}
+
+func (s starting) Replace(home int64, states []*concord.State) {
+	s.Feed.Replace(home, states)
+	s.add()
+}
+
+// in returns the kinds of the batches that have an entity.
+func in(all []concord.Batch, id string) (kinds []concord.BatchKind) {
+	for _, b := range all {
+		for _, r := range b.Records {
+			if r.State.EntityID == id {
+				kinds = append(kinds, b.Kind)
+			}
+		}
+	}
+	return kinds
 }
 
 func (b *bundle) awaitLive(t *testing.T, id, state string) {
@@ -152,6 +181,17 @@ func TestOwner(t *testing.T) {
 		b.spool.setClosed(false)
 		all := b.spool.await(t, spooled("sensor.x", "2"))
 		require.True(t, spooled("sensor.x", "1")(all), "nothing that waited is lost")
+	})
+
+	t.Run("AHomeThatIsStartingGoesOnWithItsStates", func(t *testing.T) {
+		t.Parallel()
+		b := setupFeed(t, func(b *bundle) link.Feed { return starting{b.live, func() { b.home.Set("sensor.late", "1", nil) }} })
+		b.spool.await(t, snapshots(1))
+		b.home.Set("sensor.new", "1", nil)
+		b.home.Set("sensor.late", "2", nil)
+		all := b.spool.await(t, spooled("sensor.late", "2"))
+		require.Equal(t, []concord.BatchKind{concord.BatchStates, concord.BatchSnapshot, concord.BatchEvents}, in(all, "sensor.late"), "it may have been known before")
+		require.Equal(t, []concord.BatchKind{concord.BatchEvents}, in(all, "sensor.new"))
 	})
 
 	t.Run("AClockThatStepsBackMakesConcordAsk", func(t *testing.T) {

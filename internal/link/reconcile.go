@@ -144,6 +144,7 @@ func (o *Owner) serve(ctx context.Context, requests []syncRequest) {
 		return
 	}
 	o.queue.push(item{connection: connection, snapshot: batch, reply: answer, traces: traces(wanted.trace)})
+	o.table.opened(connection)
 }
 
 // fetch reads the registries and the states. Right after connecting the states

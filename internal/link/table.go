@@ -18,6 +18,7 @@ type table struct {
 	entities   map[string]*entry
 	connection int64
 	seq        int64 // place of the last event that was applied
+	opening    bool  // no snapshot of the connection is on its way yet
 }
 
 type entry struct {
@@ -32,6 +33,7 @@ type update struct {
 	changes   []concord.Change
 	records   []concord.Record
 	all       []*concord.State // with the first event of a connection: everything
+	late      []*concord.State // what a home that is starting has later
 	invalid   []hass.ItemError
 	backwards int // changes whose time is before that of the state they replace
 }
@@ -45,7 +47,7 @@ func (t *table) apply(e hass.Event) (update, error) {
 	}
 	if e.First {
 		t.entities = make(map[string]*entry, len(t.event.Added))
-		t.connection = e.Position.Connection
+		t.connection, t.opening = e.Position.Connection, true
 	}
 	t.seq = e.Position.Seq
 	var u update
@@ -60,11 +62,38 @@ func (t *table) apply(e hass.Event) (update, error) {
 	for _, id := range t.event.Removed {
 		t.remove(&u, id, e.Position)
 	}
-	if e.First {
+	switch {
+	case e.First:
 		u.all = t.allLocked()
+	case t.opening:
+		u.sortOutLate()
 	}
 	u.invalid = slices.Clone(t.event.Invalid)
 	return u, nil
+}
+
+// sortOutLate takes out of the records what the connection had no state of before.
+// The rows may have: what it did while nobody listened is still to be asked.
+func (u *update) sortOutLate() {
+	n := 0 // every change has its record
+	for i, c := range u.changes {
+		if c.Old == nil {
+			u.late = append(u.late, c.New)
+			continue
+		}
+		u.records[n] = u.records[i]
+		n++
+	}
+	u.records = u.records[:n]
+}
+
+// opened notes that a snapshot of a connection is on its way.
+func (t *table) opened(connection int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.connection == connection {
+		t.opening = false
+	}
 }
 
 func (t *table) change(u *update, d *hass.Diff, p hass.Position) {
