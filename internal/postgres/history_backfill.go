@@ -93,16 +93,24 @@ func answered(results []concord.BackfillResult) []concord.Record {
 
 // findOpen leaves out what another instance has finished, and what was asked of
 // an entity that has another name by now: its question is still to be asked. It
-// returns the numbers that the questions are of, by name.
+// returns the numbers that the answers stand under, by name: that of the registry's
+// entry, for what was heard and waits to be written comes under that; else that
+// which the question is of.
 func findOpen(ctx context.Context, tx pgx.Tx, home int64, results []concord.BackfillResult) ([]concord.BackfillResult, map[string]int64, error) {
 	ids, names := make([]int64, len(results)), make([]string, len(results))
 	for i, r := range results {
 		ids[i], names[i] = r.ID, r.EntityID
 	}
 	rows, err := tx.Query(ctx, `
-		select (g.i - 1)::integer, b.entity_key
+		select (g.i - 1)::integer, coalesce(r.entity_key, b.entity_key)
 		from unnest($2::bigint[], $3::text[]) with ordinality as g (id, name, i)
 		join backfill b on b.home_id = $1 and b.backfill_id = g.id
+		left join lateral (
+			select h.entity_key
+			from entity e
+			join history_entity h using (home_id, entity_id, registry_id)
+			where e.home_id = $1 and e.entity_id = g.name and h.registry_id <> ''
+			limit 1) r on true
 		where `+askedAs+` = g.name
 		order by g.i`, home, ids, names)
 	if err != nil {

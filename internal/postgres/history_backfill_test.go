@@ -137,6 +137,23 @@ func TestHistoryOfARecreatedEntityFollowsItsName(t *testing.T) {
 	require.Zero(t, b.count(t, `select count(*) from state_history_named where entity_id <> 'a.new'`))
 }
 
+// The home answers with changes that were heard, too, and wait to be written: of an
+// entity that was removed and added again meanwhile, under another number.
+func TestBackfillAheadOfTheWriter(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.missed(t)
+	b.syncEntry(t, "a.old", "r2", 3)
+	due, err := b.db.FindBackfills(t.Context(), b.home, 1)
+	require.NoError(t, err)
+	heard := b.at("a.old", "10", 100, 4)
+	heard.State.Position.Epoch = 103
+	_, err = b.db.FinishBackfills(t.Context(), b.home, []concord.BackfillResult{{Backfill: due[0], States: []*concord.State{heard.State}}})
+	require.NoError(t, err)
+	b.write(t, 105, heard)
+	require.Equal(t, 1, b.count(t, `select count(*) from state_history_named where entity_id = 'a.old' and state = '10'`))
+}
+
 func TestBackfillOfWhatWentAwayUnheard(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
