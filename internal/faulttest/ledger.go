@@ -215,7 +215,7 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 			result.example("needless: " + g.String())
 		}
 	}
-	for _, g := range gaps {
+	for _, g := range gaps[:min(10, len(gaps))] {
 		result.example("gap: " + g.String())
 	}
 	return result, nil
