@@ -205,6 +205,28 @@ func (b *bundle) asked(t *testing.T) []string {
 	return asked
 }
 
+// What was heard before the clock was set back proves nothing of the time away.
+func TestBackfillAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	away := now.Add(-40 * time.Minute)
+	b.write(t, 100, b.on("a.a", "1", now.Add(-time.Minute), 1), b.on("a.gone", "1", now.Add(-time.Minute), 2), b.on("a.b", "1", away, 3))
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
+	still, states := b.on("a.b", "1", away, 1), b.on("a.a", "2", now, 1)
+	b.begin(t, 103, 104, still, states)
+	b.sync(t, concord.StageEntities, &concord.Snapshot{
+		HomeID: b.home, Position: concord.Position{Epoch: 103, Seq: 2}, Endpoint: "background_sync", Registry: &concord.RegistryParts{}, States: []concord.Record{still, states},
+	})
+	due, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+	require.Len(t, due, 2)
+	for _, d := range due {
+		require.Equal(t, away.Add(-time.Minute), d.From.UTC(), d.EntityID)
+		require.Equal(t, now.Add(-time.Minute), d.Heard.UTC(), d.EntityID)
+	}
+}
+
 func TestBackfillOfALostMessage(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

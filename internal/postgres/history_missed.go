@@ -252,6 +252,10 @@ func awayOf(ctx context.Context, tx pgx.Tx, home int64) (away, error) {
 // not been set back.
 func (a away) until() time.Time { return later(a.from.Add(a.long), a.now) }
 
+// since tells whether nothing was missed until a change that was heard: one that is
+// of later by the home's clock was before that was set back, or before a message was lost.
+func (a away) since(heard time.Time) bool { return !heard.After(*a.from) }
+
 // question is a time that the home's history is asked for.
 type question struct {
 	id       string
@@ -284,7 +288,7 @@ func (a away) ask(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows,
 		q := question{id: rows.ids[i], key: rows.keys[i], from: from, to: rows.updated[i].Add(historyEnds), known: m.Known || m.Old != nil, heard: m.Old, last: &rows.updated[i]}
 		if at := rows.updated[i]; at.Before(from) {
 			q.from = at.Add(-askMargin)
-		} else if m.Old != nil && m.Old.After(from) && m.Old.Before(q.to) && !behind {
+		} else if m.Old != nil && m.Old.After(from) && a.since(*m.Old) && m.Old.Before(q.to) && !behind {
 			q.from = m.Old.Add(historyEnds)
 		}
 		all = append(all, q)
@@ -382,9 +386,12 @@ func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntit
 		if !m.past.has(g.ID) { // it has another name, by which it is asked
 			continue
 		}
-		from := later(g.Updated.Add(historyEnds), at.from.Add(-askMargin))
+		from := at.from.Add(-askMargin)
+		if at.since(g.Updated) {
+			from = later(from, g.Updated.Add(historyEnds))
+		}
 		// What was heard last may have been written late, so that the time away seems shorter than it was.
-		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: later(from, at.until().Add(askMargin)), known: true})
+		all = append(all, question{id: g.ID, key: m.past.keyOf(g.ID), from: from, to: at.until().Add(askMargin), known: true, heard: &g.Updated})
 	}
 	return remember, noteQuestions(ctx, tx, m.home, all)
 }
