@@ -3,7 +3,8 @@
 // the history with everything that the home sent.
 //
 // Afterwards the history must hold each change exactly once, unless a gap row
-// covers it, and the statistics must be those of the history.
+// covers it, no gap row may be where the home forgot nothing, and the statistics
+// must be those of the history.
 package faulttest
 
 import (
