@@ -127,9 +127,8 @@ func rollUpOnce(ctx context.Context, tx pgx.Tx, home int64, now time.Time) (more
 	var done *time.Time
 	err = tx.QueryRow(ctx, `
 		select coalesce((select done from rollup where home_id = $1),
-		                (select min(last_updated) from history where home_id = $1 and last_updated > $2 and last_updated < $3
-		                 and tableoid <> 'history_other'::regclass))`,
-		home, now.AddDate(-1, 0, 0), now).Scan(&done)
+		                (`+firstChange+` and last_updated < $2))`,
+		home, now, now.AddDate(-1, 0, 0)).Scan(&done)
 	if err != nil || done == nil {
 		return false, err
 	}
@@ -295,13 +294,18 @@ func noteOld(ctx context.Context, tx pgx.Tx, home int64, times []time.Time) erro
 	return err
 }
 
-// moveRollUp writes the row whatever is in it, so that an upkeep at the same time conflicts.
+// moveRollUp writes the row whatever is in it, so that an upkeep at the same time
+// conflicts. A new one begins with the first change, which was not late.
 func moveRollUp(ctx context.Context, tx pgx.Tx, home int64, to time.Time) error {
 	_, err := tx.Exec(ctx, `
-		insert into rollup as r (home_id, done) values ($1, $2)
-		on conflict (home_id) do update set done = least(r.done, greatest($2, r.kept))`, home, to)
+		insert into rollup as r (home_id, done)
+		select $1, case when exists (select from rollup where home_id = $1) then $2 else least($2, (`+firstChange+`)) end
+		on conflict (home_id) do update set done = least(r.done, greatest($2, r.kept))`, home, to, time.Now().AddDate(-1, 0, 0))
 	return err
 }
+
+// firstChange is where the statistics of a home begin; $3 is how far back at most.
+const firstChange = `select min(last_updated) from history where home_id = $1 and last_updated > $3 and tableoid <> 'history_other'::regclass`
 
 // DropHistory drops the partitions that lie before a time as a whole, and the
 // attributes that only they referred to, and the records in quarantine that did

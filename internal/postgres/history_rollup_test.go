@@ -288,3 +288,15 @@ func TestHistoryThatCameLateIsSummedUpFirst(t *testing.T) {
 	b.write(t, 101, b.on("sensor.a", "2", hour, 2))
 	require.Equal(t, hour, b.done(t).UTC())
 }
+
+func TestStatisticsBeginWithTheFirstChange(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	now := time.Now().UTC()
+	b.write(t, 100, b.on("sensor.a", "1", now.Add(-20*time.Minute), 1))
+	_, err := b.conn.Exec(t.Context(), `delete from rollup`) // as if it had come at once: nothing is late yet
+	require.NoError(t, err)
+	b.write(t, 101, b.on("sensor.a", "2", now.Add(-10*time.Minute), 2))
+	require.NoError(t, b.db.Upkeep(t.Context(), now))
+	require.Equal(t, 2, b.count(t, `select count(*) from statistics_5m`))
+}
