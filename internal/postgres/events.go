@@ -85,7 +85,7 @@ func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, to position
 		on conflict (home_id) do update
 		set seq = excluded.seq, updated_at = now(), clock_epoch = excluded.clock_epoch, clock_time = excluded.clock_time,
 		    heard_epoch = excluded.heard_epoch, heard_seq = excluded.heard_seq, away_open = p.away_open and $7
-		where p.seq < excluded.seq`, home, int64(to.seq), to.clock.epoch, clock, to.heard.Epoch, to.heard.Seq, states) //nolint:gosec // as above
+		where p.seq <= excluded.seq`, home, int64(to.seq), to.clock.epoch, clock, to.heard.Epoch, to.heard.Seq, states) //nolint:gosec // as above
 	return err
 }
 
@@ -100,12 +100,12 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	if err := w.past.load(ctx, db, home); err != nil {
 		return concord.EventCounts{}, classify(err)
 	}
-	var err error
-	if w.heard, err = w.past.heardUntil(ctx, db, home); err != nil {
+	before, err := w.past.heardUntil(ctx, db, home)
+	if err != nil {
 		return concord.EventCounts{}, classify(err)
 	}
-	fresh, heard := w.heard.fresh(records)
-	w.until = heard.Position
+	fresh, heard := before.fresh(records)
+	w.heard, w.until = before.Position, heard.Position
 	good, bad := w.past.separate(fresh)
 	w.records, w.bad = good, bad
 	rows, index := w.past.historyOf(good)
@@ -115,6 +115,7 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	counts, err := w.write(ctx, 0, len(good), true)
 	if err != nil || counts.Skipped {
 		w.past.doubtStored()
+		w.past.forgetKeys() // removals that are followed again must not be known
 		return counts, err
 	}
 	remember()
@@ -145,13 +146,13 @@ type eventsWrite struct {
 	index   []int // of each record in rows; -1 for none
 	past    *pastHome
 	states  bool             // records are states that the home has, not changes
-	heard   heardUntil       // before records
-	until   concord.Position // of the last of records
+	heard   concord.Position // of the last change that is written
+	until   concord.Position // of the last change that was given
 }
 
-// write commits records [from, to). The final part takes the bad records and
-// the position along; parts before it may be written again after a crash, which
-// the guard of the rows and the identity of changes make harmless.
+// write commits records [from, to). Each part takes along how far the changes
+// are then written, so that none is written again should Concord end between
+// two; the first takes the bad records, the final one the position in the spool.
 func (w *eventsWrite) write(ctx context.Context, from, to int, final bool) (concord.EventCounts, error) {
 	together := w.applyTogether
 	if w.states {
@@ -180,6 +181,10 @@ type applyFunc func(ctx context.Context, tx pgx.Tx, from, to int) (counts concor
 
 func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, apply applyFunc) (concord.EventCounts, error) {
 	var counts concord.EventCounts
+	until := w.until
+	if !final {
+		until = w.heardIn(to)
+	}
 	remember := func() {}
 	err := w.db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
 		counts, remember = concord.EventCounts{}, func() {}
@@ -194,22 +199,25 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 			counts.Skipped = true
 			return nil
 		}
-		if at.seq = w.seq; !w.states {
-			if at.heard != w.heard.Position {
+		if !w.states {
+			if at.heard != w.heard {
 				return errWritesToo
 			}
-			at.heard = w.until
-			at.clock.follow(w.rows)
+			at.heard = until
+			at.clock.follow(w.rowsOf(from, to))
 		}
-		if counts, remember, err = apply(ctx, tx, from, to); err != nil || !final {
+		if counts, remember, err = apply(ctx, tx, from, to); err != nil {
 			return err
 		}
-		for _, b := range w.bad {
-			if err := quarantine(ctx, tx, w.home, b); err != nil {
+		if from == 0 {
+			counts.Failed += len(w.bad)
+			if err := quarantineAll(ctx, tx, w.home, w.bad); err != nil {
 				return err
 			}
 		}
-		counts.Failed += len(w.bad)
+		if final {
+			at.seq = w.seq
+		}
 		return setPositionAndClock(ctx, tx, w.home, at, w.states)
 	}, attempts(to-from)...)
 	if err != nil || counts.Skipped { // what is stored, is not known
@@ -217,8 +225,20 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 		w.past.setHeard(heardUntil{})
 		return counts, err
 	}
+	w.heard = until
 	remember()
 	return counts, nil
+}
+
+// heardIn is the place of the last of records [0, to) that has one.
+func (w *eventsWrite) heardIn(to int) concord.Position {
+	at := w.heard
+	for _, r := range w.records[:to] {
+		if r.State.Position.Seq > 0 {
+			at = r.State.Position
+		}
+	}
+	return at
 }
 
 // errWritesToo says that somebody wrote the home's changes since this process

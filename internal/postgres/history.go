@@ -33,9 +33,9 @@ type historyRows struct {
 	contexts   []string
 	parents    []string
 	users      []string
-	raw        [][]byte     // the attributes themselves
-	hashes     []uint64     // of raw
-	late       map[int]bool // were held back and come after what is newer: they tell nothing of the clock
+	raw        [][]byte // the attributes themselves
+	hashes     []uint64 // of raw
+	late       []bool   // were held back and come after what is newer: they tell nothing of the clock
 }
 
 // part returns the rows [from, to), sharing memory.
@@ -44,6 +44,7 @@ func (r *historyRows) part(from, to int) *historyRows {
 		ids: r.ids[from:to], keys: r.keys[from:to], updated: r.updated[from:to], changed: r.changed[from:to],
 		values: r.values[from:to], attributes: r.attributes[from:to], clocks: r.clocks[from:to], states: r.states[from:to],
 		contexts: r.contexts[from:to], parents: r.parents[from:to], users: r.users[from:to], raw: r.raw[from:to], hashes: r.hashes[from:to],
+		late: r.late[from:to],
 	}
 }
 
@@ -104,7 +105,7 @@ func (p *pastHome) historyOf(records []concord.Record) (rows *historyRows, index
 		ids: make([]string, 0, n), keys: make([]int64, 0, n), updated: make([]time.Time, 0, n), changed: make([]time.Time, 0, n),
 		values: make([]pgtype.Float8, 0, n), attributes: make([]int64, 0, n), clocks: make([]int32, 0, n), states: make([]string, 0, n),
 		contexts: make([]string, 0, n), parents: make([]string, 0, n), users: make([]string, 0, n), raw: make([][]byte, 0, n),
-		hashes: make([]uint64, 0, n),
+		hashes: make([]uint64, 0, n), late: make([]bool, 0, n),
 	}
 	index = make([]int, n)
 	p.mu.Lock()
@@ -137,6 +138,7 @@ func (r *historyRows) append(p *pastHome, s *concord.State) {
 	r.parents = append(r.parents, s.Context.ParentID)
 	r.users = append(r.users, s.Context.UserID)
 	r.raw = append(r.raw, s.Attributes)
+	r.late = append(r.late, false)
 }
 
 // maxNumber is far above what anybody measures: sums of numbers up to here, times
@@ -145,11 +147,8 @@ const maxNumber = 1e300
 
 // appendLate adds a value that was held back. p is locked.
 func (r *historyRows) appendLate(p *pastHome, s *concord.State) {
-	if r.late == nil {
-		r.late = make(map[int]bool)
-	}
-	r.late[len(r.ids)] = true
 	r.append(p, s)
+	r.late[len(r.late)-1] = true
 }
 
 // Number reads a state as a number. Infinities, hexadecimal, underscores and

@@ -203,6 +203,7 @@ func (r *historyRows) take(o *historyRows, i int) {
 	r.clocks, r.states = append(r.clocks, o.clocks[i]), append(r.states, o.states[i])
 	r.contexts, r.parents = append(r.contexts, o.contexts[i]), append(r.parents, o.parents[i])
 	r.users, r.raw, r.hashes = append(r.users, o.users[i]), append(r.raw, o.raw[i]), append(r.hashes, o.hashes[i])
+	r.late = append(r.late, o.late[i])
 }
 
 func finishBackfill(ctx context.Context, tx pgx.Tx, home int64, keys map[string]int64, r concord.BackfillResult) error {

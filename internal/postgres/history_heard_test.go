@@ -123,3 +123,56 @@ func TestAnotherWriterBehindThisOne(t *testing.T) {
 	require.NoError(t, write(b.db, 3), "it looked again")
 	require.Equal(t, 3, b.count(t, `select count(*) from history`))
 }
+
+// refuse has PostgreSQL refuse statements of several changes as a conflict does,
+// and that state as a server does that goes away.
+func (b *bundle) refuse(t *testing.T, state string) (mend func()) {
+	t.Helper()
+	_, err := b.conn.Exec(t.Context(), `
+		create function refuse() returns trigger language plpgsql as $$
+		begin
+			if (select count(*) from stored) > 1 then
+				raise exception 'a conflict' using errcode = '40001';
+			elsif exists (select from stored where state = '`+state+`') then
+				raise exception 'going away' using errcode = '57P01';
+			end if;
+			return null;
+		end
+		$$;
+		create trigger refuse after insert on history referencing new table as stored for each statement execute function refuse()`)
+	require.NoError(t, err)
+	return func() {
+		_, err := b.conn.Exec(t.Context(), `drop trigger refuse on history`)
+		require.NoError(t, err)
+	}
+}
+
+// Concord ends when one half of a message is written: what comes under a name
+// after its removal is another's, what came before is not, and is not written
+// again.
+func TestAMessageThatIsHalfWritten(t *testing.T) {
+	t.Parallel()
+	for name, restart := range map[string]bool{"ByTheSameConcord": false, "ByTheNext": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.write(t, 100, b.at("sensor.x", "1", 1, 1))
+			b.syncRegistry(t, 2, map[string]string{"sensor.x": "r1"}, b.at("sensor.x", "1", 1, 2))
+			mend := b.refuse(t, "3")
+			bad := b.at("sensor.b", "\x00", 2, 3)
+			message := []concord.Record{bad, b.at("sensor.x", "2", 3, 3), b.gone("sensor.x", 4), b.at("sensor.old", "3", 5, 5), b.at("sensor.x", "100", 6, 6)}
+			_, err := b.db.WriteEvents(t.Context(), b.home, message, 102)
+			require.Error(t, err)
+			require.Equal(t, 1, b.count(t, `select count(*) from history where state = '2'`), "the first half is written")
+			mend()
+			if restart {
+				b.db = openAgain(t, b.conn.Config().ConnString())
+			}
+			b.write(t, 102, message...)
+			b.syncRegistry(t, 8, map[string]string{"sensor.old": "r1", "sensor.x": "r2"}, b.at("sensor.old", "3", 5, 8), b.at("sensor.x", "100", 6, 8))
+			require.Equal(t, []string{"1", "2", "3"}, b.statesOf(t, "sensor.old"))
+			require.Equal(t, []string{"100"}, b.statesOf(t, "sensor.x"))
+			require.Equal(t, 1, b.count(t, `select count(*) from quarantine where count = 1`))
+		})
+	}
+}

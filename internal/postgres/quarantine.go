@@ -42,6 +42,15 @@ func quarantine(ctx context.Context, tx pgx.Tx, home int64, bad concord.BadRecor
 	return err
 }
 
+func quarantineAll(ctx context.Context, tx pgx.Tx, home int64, all []concord.BadRecord) error {
+	for _, bad := range all {
+		if err := quarantine(ctx, tx, home, bad); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func digest(bad concord.BadRecord) []byte {
 	identity := bad.Identity
 	if identity == nil {
