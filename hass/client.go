@@ -138,7 +138,7 @@ func (c *Client) established(conn *Conn) {
 	c.setState(StateConnected, &none)
 	c.opts.Logger.Info("home link up", "version", conn.version, "connection", conn.number)
 	for _, s := range subs {
-		conn.subscribe(s)
+		conn.Restore(s)
 	}
 }
 

@@ -34,7 +34,9 @@ type Conn struct {
 	mu      sync.Mutex
 	waiting map[int64]chan answer // nil once the connection has ended
 	active  map[int64]*activeSub
-	stopped bool
+
+	restored map[*Subscription]bool // sent after the connection began
+	stopped  bool
 }
 
 type answer struct {
@@ -80,7 +82,7 @@ func newConn(client *Client, ws *websocket.Conn, version string) *Conn {
 		client: client, ws: ws, version: version,
 		queue:   newFrameQueue(client.opts.QueueBytes),
 		waiting: make(map[int64]chan answer),
-		active:  make(map[int64]*activeSub),
+		active:  make(map[int64]*activeSub), restored: make(map[*Subscription]bool),
 	}
 	c.ctx, c.end = context.WithCancelCause(context.Background())
 	c.lastIn.Store(time.Now().UnixNano())
@@ -265,15 +267,22 @@ func (c *Conn) readAll(r io.Reader, buf []byte) ([]byte, error) {
 	}
 }
 
-// route hands answers to those who wait for them and queues the events.
+// route queues the events, then hands answers to those who wait for them: an
+// event that comes before an answer counts as queued when that is there.
 func (c *Conn) route(messages []message, size int) bool {
-	events := 0
+	events := messages[:0]
+	var answers []message
 	for _, m := range messages {
 		if m.kind == "event" {
-			messages[events] = m
-			events++
-			continue
+			events = append(events, m)
+		} else {
+			answers = append(answers, m)
 		}
+	}
+	if len(events) > 0 && !c.queue.push(frame{events, size, time.Now()}) {
+		return false
+	}
+	for _, m := range answers {
 		c.mu.Lock()
 		ch := c.waiting[m.id]
 		delete(c.waiting, m.id)
@@ -282,10 +291,7 @@ func (c *Conn) route(messages []message, size int) bool {
 			ch <- answer{message: m}
 		}
 	}
-	if events == 0 {
-		return true
-	}
-	return c.queue.push(frame{messages[:events], size, time.Now()})
+	return true
 }
 
 func (c *Conn) failWaiting() {

@@ -78,6 +78,21 @@ func (c *Conn) tellStalled(stalled bool) {
 }
 
 // subscribe sends the subscription's command and sees to its answer.
+// Restore sends a subscription of the client, as happens to all of them after
+// OnConnect. There it is sent before what OnConnect asks next, of which no event
+// is missed then. Handlers are called after OnConnect has returned, so what it
+// waits for must not be behind more than Options.QueueBytes of events. A
+// subscription is sent once.
+func (c *Conn) Restore(s *Subscription) {
+	c.mu.Lock()
+	restored := c.restored[s]
+	c.restored[s] = true
+	c.mu.Unlock()
+	if !restored {
+		c.subscribe(s)
+	}
+}
+
 func (c *Conn) subscribe(s *Subscription) {
 	ch, err := c.start(s.cmd, func(id int64) { c.active[id] = &activeSub{Subscription: s} })
 	if err != nil {

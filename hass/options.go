@@ -46,8 +46,8 @@ type Options struct {
 	QueueBytes int
 
 	// OnConnect is called on each new connection, after authentication and
-	// before subscriptions are restored and any event is delivered. An error
-	// drops the connection.
+	// before subscriptions are restored (but see Conn.Restore) and any event is
+	// delivered. An error drops the connection.
 	OnConnect func(ctx context.Context, conn *Conn) error
 	// OnDisconnect is called when an established connection ended, after the
 	// last event of it was delivered.

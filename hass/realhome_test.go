@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,6 +85,7 @@ func TestRealHome(t *testing.T) {
 	realHomes(t, func(t *testing.T, url, token string) {
 		t.Run("Registries", func(t *testing.T) { realRegistries(t, url, token) })
 		t.Run("Events", func(t *testing.T) { realEvents(t, url, token) })
+		t.Run("Renames", func(t *testing.T) { realRenames(t, url, token) })
 		t.Run("History", func(t *testing.T) { realHistory(t, url, token) })
 		t.Run("WrongToken", func(t *testing.T) { realWrongToken(t, url) })
 	})
@@ -213,6 +215,63 @@ func realEvents(t *testing.T, url, token string) {
 		}
 		requireSameState(t, &states[i], got)
 	}
+}
+
+// realRenames gives an entity another name and has what the home says of that:
+// the former name is removed, the new one added, and the registry tells both
+// names, of which the place is that from which on it lists the new one.
+func realRenames(t *testing.T, url, token string) {
+	c := connected(t, hass.Options{URL: url, Token: token})
+	const from, to = "light.bed_light", "light.renamed"
+	places := make(chan [2]any, 8)
+	ready := make(chan bool)
+	var event hass.EntitiesEvent
+	c.Subscribe("subscribe_entities", func(e hass.Event) {
+		require.NoError(t, event.Decode(e.Raw))
+		for _, s := range event.Added {
+			if s.EntityID == to {
+				places <- [2]any{"added", e.Position.Seq}
+			}
+		}
+		for _, id := range event.Removed {
+			if id == from {
+				places <- [2]any{"removed", e.Position.Seq}
+			}
+		}
+	})
+	var said struct {
+		Data struct {
+			Action      string `json:"action"`
+			EntityID    string `json:"entity_id"`
+			OldEntityID string `json:"old_entity_id"`
+		} `json:"data"`
+	}
+	c.Subscribe(hass.Command{"type": "subscribe_events", "event_type": hass.EventEntityRegistryUpdated}, func(e hass.Event) {
+		require.NoError(t, json.Unmarshal(e.Raw, &said))
+		places <- [2]any{"said", e.Position.Seq}
+	})
+	c.Subscribe(hass.Command{"type": "subscribe_events", "event_type": "concord_ready"}, func(hass.Event) { close(ready) })
+	_, err := c.Call(t.Context(), hass.Command{"type": "fire_event", "event_type": "concord_ready"}, nil)
+	require.NoError(t, err)
+	<-ready
+	before, beforeAt, err := hass.Entities(t.Context(), c)
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(before, func(e hass.EntityEntry) bool { return e.EntityID == from }))
+	_, err = c.Call(t.Context(), hass.Command{"type": "config/entity_registry/update", "entity_id": from, "new_entity_id": to}, nil)
+	require.NoError(t, err)
+	after, afterAt, err := hass.Entities(t.Context(), c)
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(after, func(e hass.EntityEntry) bool { return e.EntityID == to }))
+	seen := make(map[any]any)
+	for range 3 {
+		p := <-places
+		t.Logf("%v at %v", p[0], p[1])
+		seen[p[0]] = p[1]
+	}
+	require.Len(t, seen, 3)
+	require.Greater(t, seen["said"], beforeAt.Seq)
+	require.Less(t, seen["said"], afterAt.Seq)
+	require.Equal(t, []string{"update", from, to}, []string{said.Data.Action, said.Data.OldEntityID, said.Data.EntityID})
 }
 
 func realHistory(t *testing.T, url, token string) {

@@ -324,6 +324,30 @@ func TestOnConnectComesBeforeEvents(t *testing.T) {
 	require.Equal(t, []string{"prepared", "event"}, order)
 }
 
+func TestARestoredSubscriptionMissesNothingOfOnConnect(t *testing.T) {
+	t.Parallel()
+	var sub *hass.Subscription
+	var home *simhome.Home
+	w := link(t, simhome.Options{}, func(o *hass.Options) {
+		o.OnConnect = func(ctx context.Context, c *hass.Conn) error {
+			c.Restore(sub)
+			entries, _, err := hass.Entities(ctx, c)
+			require.True(t, home.Rename(entries[0].EntityID, "sensor.renamed"))
+			return err
+		}
+	})
+	home = w.home
+	events := make(chan hass.Event, 10)
+	sub = w.client.Subscribe(hass.Command{"type": "subscribe_events", "event_type": hass.EventEntityRegistryUpdated}, func(e hass.Event) { events <- e })
+	w.run(t)
+	require.True(t, (<-events).First)
+	require.True(t, home.Rename("sensor.renamed", "sensor.again"))
+	require.False(t, (<-events).First)
+	_, err := w.client.Call(t.Context(), "get_config", nil)
+	require.NoError(t, err)
+	require.Empty(t, events, "it was sent once")
+}
+
 func TestSlowHandlerIsToldAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	slow := make(chan hass.Status, 10)

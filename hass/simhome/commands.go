@@ -55,18 +55,21 @@ func constant(result string) server.Command {
 // locked makes a command of a function that needs the home's lock. Its result
 // is encoded under the lock.
 func (h *Home) locked(f func(server.Request) (any, error)) server.Command {
-	return func(_ context.Context, _ *server.Session, r server.Request) (any, error) {
+	return func(_ context.Context, s *server.Session, r server.Request) (any, error) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		v, err := f(r)
 		if err != nil {
 			return nil, err
 		}
-		if raw, ok := v.(json.RawMessage); ok {
-			return raw, nil
+		text, ok := v.(json.RawMessage)
+		if !ok {
+			if text, err = json.Marshal(v); err != nil {
+				return nil, err
+			}
 		}
-		text, err := json.Marshal(v)
-		return json.RawMessage(text), err
+		s.Result(r.ID, text)
+		return nil, nil
 	}
 }
 
