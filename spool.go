@@ -19,6 +19,9 @@ const (
 	// BatchStates holds the states that the home has when a connection opens,
 	// before anything that happens on it; of a home that is starting, some come later.
 	BatchStates
+	// BatchNames says which entry of the registry has which name when a connection
+	// opens, before its states. It comes in parts as a BatchSnapshot does.
+	BatchNames
 )
 
 // Batch is what one connection to a home said, as it waits to be written.
@@ -27,24 +30,30 @@ type Batch struct {
 	HomeID   int64
 	Epoch    int64 // of the connection; 0 for BatchOpened
 	Records  []Record
-	Snapshot *SnapshotInfo // BatchSnapshot only
+	Snapshot *SnapshotInfo // BatchSnapshot and BatchNames only
 	Trace    string        // W3C traceparent of who hands it in; "" when it is not followed
 	// ID names it among all batches. A spool that is given it again soon, because
 	// its answer was lost, keeps it once. "" is none.
 	ID string
 }
 
-// Record is one state, or the news that an entity is gone.
+// Record is one state, or the news that an entity is gone or has another name.
 type Record struct {
 	State   *State // Position.Epoch is the batch's
 	Removed bool   // the entity is gone; of State only EntityID and Position count
+	// RenamedFrom is the name that the entity had before; of State only EntityID and
+	// Position count. It comes before or after the entity's former name is removed.
+	RenamedFrom string
 }
+
+// HasState reports whether the record is a state.
+func (r *Record) HasState() bool { return !r.Removed && r.RenamedFrom == "" }
 
 // SnapshotInfo is what a [BatchSnapshot] holds beside states.
 type SnapshotInfo struct {
 	Seq int64 // the snapshot's place in the stream
-	// RegistrySeq is a place before the registry was read: it knows all that was
-	// heard until then.
+	// RegistrySeq is the place of the home's answer: the registry knows all that was
+	// heard until then, and the names that were given until the batch.
 	RegistrySeq int64
 	Part        int    // from 0
 	Last        bool   // this part completes it

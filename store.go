@@ -27,6 +27,9 @@ type Store interface {
 	// that differs from its row becomes history, and what the entity did between is
 	// to be asked of the home.
 	WriteStates(ctx context.Context, home int64, records []Record, seq uint64) (EventCounts, error)
+	// WriteNames has history follow the registry as it is at a place of the stream,
+	// before the states of that connection are written.
+	WriteNames(ctx context.Context, home int64, entities []Entity, at Position, seq uint64) error
 	// SetSpoolPosition moves the position without writing rows.
 	SetSpoolPosition(ctx context.Context, home int64, seq uint64) error
 	// SyncStage makes the rows of one stage equal to the snapshot.
@@ -76,7 +79,7 @@ type BadRecord struct {
 type Snapshot struct {
 	HomeID   int64
 	Position Position
-	// RegistryAt is a place in the stream before the registry was read.
+	// RegistryAt is the place in the stream at which the registry was read.
 	RegistryAt Position
 	Endpoint   string
 	Registry   *RegistryParts

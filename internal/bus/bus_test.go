@@ -51,6 +51,7 @@ func TestSpool(t *testing.T) {
 		b := open(t, dir)
 		sent := &concord.Batch{Kind: concord.BatchEvents, HomeID: 1, Epoch: 7, Records: []concord.Record{
 			{State: state("light.a", 1)}, {State: &concord.State{EntityID: "light.b", Position: concord.Position{Epoch: 7, Seq: 2}}, Removed: true},
+			{State: &concord.State{EntityID: "light.c", Position: concord.Position{Epoch: 7, Seq: 3}}, RenamedFrom: "light.b"},
 		}}
 		seq, err := b.Publish(t.Context(), sent)
 		require.NoError(t, err)

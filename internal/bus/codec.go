@@ -20,6 +20,7 @@ const (
 	flagRemoved = 1 << iota
 	flagParent
 	flagUser
+	flagRenamed
 )
 
 // recordOverhead bounds what a record takes beside its texts.
@@ -64,6 +65,9 @@ func appendRecord(m []byte, r concord.Record) []byte {
 	if r.Removed {
 		flags |= flagRemoved
 	}
+	if r.RenamedFrom != "" {
+		flags |= flagRenamed
+	}
 	if s.Context.ParentID != "" {
 		flags |= flagParent
 	}
@@ -73,6 +77,9 @@ func appendRecord(m []byte, r concord.Record) []byte {
 	m = append(m, flags)
 	m = binary.AppendUvarint(m, uint64(s.Position.Seq))
 	m = appendBytes(m, s.EntityID)
+	if r.RenamedFrom != "" {
+		return appendBytes(m, r.RenamedFrom)
+	}
 	if r.Removed {
 		return m
 	}
@@ -118,9 +125,9 @@ func decode(data []byte) (concord.Batch, error) {
 	b.Records = make([]concord.Record, 0, n)
 	states := make([]concord.State, n)
 	for i := range states {
-		removed := d.record(&states[i])
+		r := d.record(&states[i])
 		states[i].Position.Epoch = b.Epoch
-		b.Records = append(b.Records, concord.Record{State: &states[i], Removed: removed})
+		b.Records = append(b.Records, r)
 	}
 	if d.failed {
 		return concord.Batch{}, errTruncated
@@ -133,12 +140,15 @@ type decoder struct {
 	failed bool
 }
 
-func (d *decoder) record(s *concord.State) (removed bool) {
+func (d *decoder) record(s *concord.State) concord.Record {
 	flags := d.byte()
 	s.Position.Seq = int64(d.uvarint())
 	s.EntityID = string(d.bytes())
-	if flags&flagRemoved != 0 {
-		return true
+	switch {
+	case flags&flagRenamed != 0:
+		return concord.Record{State: s, RenamedFrom: string(d.bytes())}
+	case flags&flagRemoved != 0:
+		return concord.Record{State: s, Removed: true}
 	}
 	s.State = string(d.bytes())
 	s.Attributes = d.bytes()
@@ -151,7 +161,7 @@ func (d *decoder) record(s *concord.State) (removed bool) {
 	if flags&flagUser != 0 {
 		s.Context.UserID = string(d.bytes())
 	}
-	return false
+	return concord.Record{State: s}
 }
 
 func (d *decoder) byte() byte {

@@ -59,7 +59,7 @@ func splitRecords(records []concord.Record, limit int) [][]concord.Record {
 
 func sizeOf(r concord.Record) int {
 	s := r.State
-	return recordOverhead + len(s.EntityID) + len(s.State) + len(s.Attributes) + len(s.Context.ID) + len(s.Context.ParentID) + len(s.Context.UserID)
+	return recordOverhead + len(r.RenamedFrom) + len(s.EntityID) + len(s.State) + len(s.Attributes) + len(s.Context.ID) + len(s.Context.ParentID) + len(s.Context.UserID)
 }
 
 // cutTo is what remains of each text of a record that no message can hold.
@@ -77,7 +77,7 @@ func cutOversized(records []concord.Record, limit int) []concord.Record {
 		s := *r.State
 		s.EntityID, s.State = s.EntityID[:min(len(s.EntityID), cutTo)], s.State[:min(len(s.State), cutTo)]
 		s.Attributes, s.Context = s.Attributes[:min(len(s.Attributes), cutTo)], concord.EventContext{}
-		records[i].State = &s
+		records[i].State, records[i].RenamedFrom = &s, r.RenamedFrom[:min(len(r.RenamedFrom), cutTo)]
 	}
 	return records
 }

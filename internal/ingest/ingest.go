@@ -162,7 +162,7 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 // writeOther takes what stands alone between events.
 func (w *Writer) writeOther(ctx context.Context, b *concord.Spooled) error {
 	switch b.Kind {
-	case concord.BatchSnapshot:
+	case concord.BatchSnapshot, concord.BatchNames:
 		return w.addSnapshot(ctx, b)
 	case concord.BatchStates:
 		return w.commit(ctx, "write the states of a new connection", b.Seq, func() error {

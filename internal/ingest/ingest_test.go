@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"bytes"
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,6 +30,9 @@ type store struct {
 	stages []concord.Stage
 	bad    []concord.BadRecord
 	seq    uint64
+
+	names   []concord.Entity
+	namesAt concord.Position
 }
 
 func (s *store) LoseMessage(_ context.Context, _ int64, bad concord.BadRecord, seq uint64) error {
@@ -60,6 +64,13 @@ func (s *store) WriteEvents(_ context.Context, _ int64, records []concord.Record
 
 func (s *store) OpenConnection(_ context.Context, _ int64, seq uint64) error {
 	return s.SetSpoolPosition(context.Background(), 0, seq)
+}
+
+func (s *store) WriteNames(_ context.Context, _ int64, entities []concord.Entity, at concord.Position, seq uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names, s.namesAt, s.seq = entities, at, seq
+	return nil
 }
 
 func (s *store) SetSpoolPosition(_ context.Context, _ int64, seq uint64) error {
@@ -182,6 +193,27 @@ func TestWriter(t *testing.T) {
 		require.NoError(t, err)
 		stop()
 		require.Equal(t, []string{"a.1"}, b.ids())
+	})
+
+	t.Run("WritesTheNamesOfAConnection", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		names := make([]concord.Entity, 1100) // in three parts
+		for i := range names {
+			names[i] = concord.Entity{EntityID: "a." + strconv.Itoa(i), RegistryID: strconv.Itoa(i)}
+		}
+		b.publish(t, concord.Batch{Kind: concord.BatchNames, Snapshot: &concord.SnapshotInfo{Seq: 2, RegistrySeq: 2, Registry: &concord.RegistryParts{Entities: names}}})
+		seq := b.snapshot(t)
+		stop := b.run(t)
+		_, err := b.syncs.Wait(t.Context(), 1, seq)
+		require.NoError(t, err)
+		stop()
+		require.Len(t, b.store.names, len(names))
+		for i, n := range b.store.names {
+			require.Equal(t, []string{names[i].EntityID, names[i].RegistryID}, []string{n.EntityID, n.RegistryID})
+		}
+		require.Equal(t, concord.Position{Epoch: 1, Seq: 2}, b.store.namesAt)
+		require.Len(t, b.store.stages, 3, "they are no reconciliation")
 	})
 
 	t.Run("DropsASnapshotWithoutItsBeginning", func(t *testing.T) {

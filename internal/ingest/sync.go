@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/concord-home/concord"
@@ -16,7 +17,7 @@ type assembly struct {
 	next  int // the part that comes next
 }
 
-// addSnapshot takes one part, and reconciles when it is the last. A snapshot
+// addSnapshot takes one part, and reconciles, or writes names, when it is the last. A snapshot
 // whose beginning is missing is dropped: a fresh one follows each connection.
 func (w *Writer) addSnapshot(ctx context.Context, b *concord.Spooled) error {
 	info := b.Snapshot
@@ -38,6 +39,11 @@ func (w *Writer) addSnapshot(ctx context.Context, b *concord.Spooled) error {
 		return nil
 	}
 	w.snapshot = nil
+	if b.Kind == concord.BatchNames {
+		return w.commit(ctx, "write the names of a new connection", b.Seq, func() error {
+			return w.Store.WriteNames(ctx, w.Home, slices.Clone(s.Registry.Entities), s.RegistryAt, b.Seq)
+		})
+	}
 	if info.CorrelationID != "" {
 		ctx = concord.WithCorrelationID(ctx, info.CorrelationID)
 	}

@@ -109,14 +109,18 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	good, bad := w.past.separate(fresh)
 	w.records, w.bad = good, bad
 	rows, index := w.past.historyOf(good)
+	w.names = rows.names
 	kept, held, remember := w.past.sift(good, rows, index)
 	w.rows, w.index = kept, index
 	db.ensurePartitions(ctx, w.rows.updated)
 	counts, err := w.write(ctx, 0, len(good), true)
 	if err != nil || counts.Skipped {
 		w.past.doubtStored()
-		w.past.forgetKeys() // removals that are followed again must not be known
+		w.past.forgetKeys() // names that are followed again must not be known
 		return counts, err
+	}
+	if len(w.names) > 0 { // others, that did not know, may have loaded meanwhile
+		w.past.forgetKeys()
 	}
 	remember()
 	w.past.setHeard(heard)
@@ -144,6 +148,7 @@ type eventsWrite struct {
 	records []concord.Record
 	rows    *historyRows
 	index   []int // of each record in rows; -1 for none
+	names   []naming
 	past    *pastHome
 	states  bool             // records are states that the home has, not changes
 	heard   concord.Position // of the last change that is written
@@ -270,7 +275,18 @@ func (w *eventsWrite) applyTogether(ctx context.Context, tx pgx.Tx, from, to int
 	}
 	stored, remember, err := w.past.appendHistory(ctx, tx, w.home, w.rowsOf(from, to))
 	counts.Stored = stored
-	return counts, remember, err
+	if err != nil {
+		return counts, nil, err
+	}
+	for _, n := range w.names {
+		if n.record < from || n.record >= to {
+			continue
+		}
+		if err := n.write(ctx, tx, w.home, w.db.days.keep); err != nil {
+			return counts, nil, err
+		}
+	}
+	return counts, remember, nil
 }
 
 // applyStates stores the states that the database has not seen, and notes what
@@ -332,7 +348,7 @@ func (p *pastHome) separate(records []concord.Record) (good []concord.Record, ba
 	good = records
 	for i, r := range records {
 		reason := whyBadText(r)
-		if reason == "" && !r.Removed && !p.stores(r.State.Attributes) {
+		if reason == "" && r.HasState() && !p.stores(r.State.Attributes) {
 			reason = whyBadJSON(r.State.Attributes)
 		}
 		if reason == "" {
@@ -360,12 +376,15 @@ func refusesData(err error) bool {
 func applyRecords(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record) (concord.EventCounts, error) {
 	last := make(map[string]int, len(records))
 	for i, r := range records {
-		last[r.State.EntityID] = i
+		if r.RenamedFrom == "" {
+			last[r.State.EntityID] = i
+		}
 	}
 	var changed columns
 	var removed []concord.Record
 	for i, r := range records {
 		switch {
+		case r.RenamedFrom != "":
 		case last[r.State.EntityID] != i:
 		case r.Removed:
 			removed = append(removed, r)

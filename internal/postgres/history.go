@@ -36,6 +36,7 @@ type historyRows struct {
 	raw        [][]byte // the attributes themselves
 	hashes     []uint64 // of raw
 	late       []bool   // were held back and come after what is newer: they tell nothing of the clock
+	names      []naming // what of the records changes whose names are whose
 }
 
 // part returns the rows [from, to), sharing memory.
@@ -60,6 +61,7 @@ type pastHome struct {
 	loaded bool
 	keys   map[string]entityNumber
 	owners map[int64]bool              // numbers in use, also by entities that are gone or have another name
+	stored map[int64]bool              // of them, those in history_entity
 	known  map[uint64]attributesNumber // by a hash of the raw text
 	newest map[int64]int64             // last_updated in µs of an entity's newest row, by its key
 	filter deadband
@@ -68,12 +70,13 @@ type pastHome struct {
 
 type entityNumber struct {
 	key        int64
-	stored     bool // in history_entity
-	registered bool // the number of a registry entry
-	// after is where in the stream the name's former entity was removed; nil when
-	// there is no doubt whose the number is.
-	after  *concord.Position
-	before *entityNumber // that the name had until then, where it is known
+	registered bool // the number of an entity that has a registry entry
+	// open tells that the name's former entity was removed, and that nobody said yet
+	// whether it has another name now; vacant, that no state came under it since.
+	open, vacant bool
+
+	after  *concord.Position // where in the stream the name began to stand for the number; nil when that is long ago
+	before *entityNumber     // that the name had until then, where it is known
 }
 
 // maxKnownAttributes bounds the memory: 24 bytes each.
@@ -81,7 +84,7 @@ const maxKnownAttributes = 200_000
 
 func newPastHome(days int) *pastHome {
 	return &pastHome{
-		seed: maphash.MakeSeed(), days: days, keys: make(map[string]entityNumber), owners: make(map[int64]bool), known: make(map[uint64]attributesNumber), newest: make(map[int64]int64),
+		seed: maphash.MakeSeed(), days: days, keys: make(map[string]entityNumber), owners: make(map[int64]bool), stored: make(map[int64]bool), known: make(map[uint64]attributesNumber), newest: make(map[int64]int64),
 	}
 }
 
@@ -96,9 +99,9 @@ func (db *DB) past(home int64) *pastHome {
 	return p
 }
 
-// historyOf turns changes into rows. Removals have none: the home gives no time
-// for them. The position in the array of a change is that in records, less the
-// removals before it; index tells it, -1 for a removal.
+// historyOf turns changes into rows. Removals and new names have none: the home
+// gives no time for them. index tells the place of a change in the rows, -1 for
+// what has none.
 func (p *pastHome) historyOf(records []concord.Record) (rows *historyRows, index []int) {
 	n := len(records)
 	rows = &historyRows{
@@ -111,13 +114,16 @@ func (p *pastHome) historyOf(records []concord.Record) (rows *historyRows, index
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range records {
-		if records[i].Removed {
-			p.release(records[i].State)
-			index[i] = -1
+		if r := &records[i]; r.HasState() {
+			index[i] = len(rows.ids)
+			rows.append(p, r.State)
 			continue
 		}
-		index[i] = len(rows.ids)
-		rows.append(p, records[i].State)
+		index[i] = -1
+		if n, follows := p.follow(&records[i]); follows {
+			n.record = i
+			rows.names = append(rows.names, n)
+		}
 	}
 	return rows, index
 }

@@ -93,6 +93,9 @@ func (p *pastHome) sift(records []concord.Record, rows *historyRows, index []int
 			}
 			continue
 		}
+		if !records[i].HasState() {
+			continue
+		}
 		row := index[i]
 		if p.filter.holds(changed, records[i].State, rows, row, now) {
 			index[i] = -1
@@ -291,16 +294,22 @@ func (p *pastHome) doubtStored() {
 	p.turn++
 }
 
-// follow takes what the database knows; what was remembered since is newer. p is
-// locked.
-func (p *pastHome) follow(filter deadband) {
+// follow takes what the database knows; what was remembered since is newer. The
+// home is locked.
+func (d *deadband) follow(known deadband) {
 	switch {
-	case p.filter.doubted:
-		maps.Copy(filter.stored, p.filter.stored)
-	case len(p.filter.stored) > 0:
-		filter.stored = p.filter.stored
+	case d.doubted:
+		maps.Copy(known.stored, d.stored)
+	case len(d.stored) > 0:
+		known.stored = d.stored
 	}
-	p.filter = filter
+	*d = known
+}
+
+// storeAllHeld stores all values that were held back.
+func (db *DB) storeAllHeld(ctx context.Context, home int64) error {
+	_, err := db.StoreHeld(ctx, home, time.Now().AddDate(100, 0, 0)) // later than any rule holds
+	return err
 }
 
 // StoreHeld stores the values that were held back and stayed the last.

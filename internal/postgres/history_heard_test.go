@@ -125,7 +125,7 @@ func TestAnotherWriterBehindThisOne(t *testing.T) {
 }
 
 // refuse has PostgreSQL refuse statements of several changes as a conflict does,
-// and that state as a server does that goes away.
+// and that state as a full disk does.
 func (b *bundle) refuse(t *testing.T, state string) (mend func()) {
 	t.Helper()
 	_, err := b.conn.Exec(t.Context(), `
@@ -134,7 +134,7 @@ func (b *bundle) refuse(t *testing.T, state string) (mend func()) {
 			if (select count(*) from stored) > 1 then
 				raise exception 'a conflict' using errcode = '40001';
 			elsif exists (select from stored where state = '`+state+`') then
-				raise exception 'going away' using errcode = '57P01';
+				raise exception 'full' using errcode = '53100';
 			end if;
 			return null;
 		end

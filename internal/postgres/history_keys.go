@@ -44,6 +44,10 @@ func (p *pastHome) keyAt(s *concord.State) int64 {
 		return key
 	}
 	n := p.keys[s.EntityID]
+	if n.vacant && !s.Position.Before(*n.after) {
+		n.vacant = false
+		p.keys[s.EntityID] = n
+	}
 	for n.before != nil && s.Position.Before(*n.after) {
 		n = *n.before
 	}
@@ -62,21 +66,6 @@ func (p *pastHome) unused(entityID string) int64 {
 
 func hashName(name string) int64 { return (*concord.Registry)(nil).EntityKey(name) }
 
-// release is called when an entity is removed. It may have been renamed: what
-// follows under its name may be another entity, and gets another number until
-// the registry says whose it is. The place of the removal makes that number, so
-// that it is the same should the removal be handled again. Entities without a
-// registry entry cannot be renamed and keep theirs.
-func (p *pastHome) release(gone *concord.State) {
-	former := p.keys[gone.EntityID]
-	if !former.registered {
-		return
-	}
-	at := gone.Position
-	key := hashName(fmt.Sprintf("%s\x00%d.%d", gone.EntityID, at.Epoch, at.Seq))
-	p.keys[gone.EntityID], p.owners[key] = entityNumber{key: key, after: &at, before: &former}, true
-}
-
 func (p *pastHome) keyOf(entityID string) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,7 +76,7 @@ func (p *pastHome) keyOf(entityID string) int64 {
 func (p *pastHome) has(entityID string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.keys[entityID].stored
+	return p.stored[p.keys[entityID].key]
 }
 
 // attributesID returns the number of a set of attributes: 63 bits of a hash of
@@ -154,13 +143,13 @@ func (p *pastHome) fresh(rows *historyRows) *freshRows {
 	f := &freshRows{day: today()}
 	var keys, hashes map[int64]bool
 	for i, id := range rows.ids {
-		if !p.keys[id].stored && !keys[rows.keys[i]] {
+		if !p.stored[rows.keys[i]] && !keys[rows.keys[i]] {
 			if keys == nil {
 				keys = make(map[int64]bool)
 			}
 			keys[rows.keys[i]] = true
 			n := p.keys[id]
-			if n.key != rows.keys[i] { // the number from before it was removed
+			if n.key != rows.keys[i] || n.registered { // the number from before it was removed, or one that the registry names
 				n.after = nil
 			}
 			f.add(id, rows.keys[i], n.after)
@@ -231,12 +220,8 @@ func (p *pastHome) remember(f *freshRows, newest map[int64]int64) {
 	for i, h := range f.hashes {
 		p.known[h] = attributesNumber{id: f.ids[i], day: f.day}
 	}
-	for i, id := range f.entityIDs {
-		if p.keys[id].key == f.entityKeys[i] {
-			n := p.keys[id]
-			n.stored = true
-			p.keys[id] = n
-		}
+	for _, key := range f.entityKeys {
+		p.stored[key] = true
 	}
 	for key, at := range newest {
 		p.newest[key] = max(at, p.newest[key])
@@ -280,16 +265,9 @@ func (p *pastHome) take(numbers *homeNumbers, filter deadband, turn int) bool {
 		return false
 	}
 	p.turn++
-	p.follow(filter)
-	if numbers == nil {
-		return true
-	}
-	p.keys, p.owners, p.loaded = numbers.keys, numbers.owners, true
-	for id, away := range numbers.gone {
-		if away {
-			n := entityNumber{key: p.unused(id), after: new(concord.Position)}
-			p.keys[id], p.owners[n.key] = n, true
-		}
+	p.filter.follow(filter)
+	if numbers != nil {
+		p.keys, p.owners, p.stored, p.loaded = numbers.keys, numbers.owners, numbers.stored, true
 	}
 	return true
 }
@@ -297,15 +275,15 @@ func (p *pastHome) take(numbers *homeNumbers, filter deadband, turn int) bool {
 type homeNumbers struct {
 	keys   map[string]entityNumber
 	owners map[int64]bool
-	gone   map[string]bool // whether the registered entity of a name has no state
+	stored map[int64]bool
 }
 
 // loadNumbers reads the numbers of the home's entities. Of several numbers of one
 // entity that of its registry entry counts, unless the name was given up since:
-// then one from after that, or one that is still to be found.
+// then one from after that.
 func (db *DB) loadNumbers(ctx context.Context, home int64) (*homeNumbers, error) {
 	rows, err := db.pool.Query(ctx, `
-		select h.entity_id, h.entity_key, h.registry_id <> '', h.after_epoch, h.after_seq, o.entity_id is not null
+		select h.entity_id, h.entity_key, h.registry_id <> '', h.after_epoch, h.after_seq, o.entity_id is null
 		from history_entity h
 		left join entity e on e.home_id = h.home_id and e.entity_id = h.entity_id
 		left join entity_state o on o.home_id = h.home_id and o.entity_id = h.entity_id
@@ -315,18 +293,17 @@ func (db *DB) loadNumbers(ctx context.Context, home int64) (*homeNumbers, error)
 	if err != nil {
 		return nil, err
 	}
-	all := &homeNumbers{keys: make(map[string]entityNumber), owners: make(map[int64]bool), gone: make(map[string]bool)}
+	all := &homeNumbers{keys: make(map[string]entityNumber), owners: make(map[int64]bool), stored: make(map[int64]bool)}
 	var id string
 	var key int64
-	var registered, present bool
+	var registered, absent bool
 	var epoch, seq *int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &key, &registered, &epoch, &seq, &present}, func() error {
-		n := entityNumber{key: key, stored: true, registered: registered}
+	_, err = pgx.ForEachRow(rows, []any{&id, &key, &registered, &epoch, &seq, &absent}, func() error {
+		n := entityNumber{key: key, registered: registered}
 		if former, known := all.keys[id]; known && epoch != nil && seq != nil {
-			n.after, n.before = &concord.Position{Epoch: *epoch, Seq: *seq}, &former
+			n.open, n.vacant, n.after, n.before = true, absent, &concord.Position{Epoch: *epoch, Seq: *seq}, &former
 		}
-		all.keys[id], all.owners[key] = n, true
-		all.gone[id] = registered && !present
+		all.keys[id], all.owners[key], all.stored[key] = n, true, true
 		return nil
 	})
 	return all, err

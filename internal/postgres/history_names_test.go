@@ -176,3 +176,146 @@ func TestANameGivenUpKeepsWhatWasHeardBefore(t *testing.T) {
 		require.Equal(t, []string{"100"}, b.statesOf(t, "sensor.x_power"))
 	})
 }
+
+// renames is what a home says when an entity gets another name: the former one is
+// removed, the state comes under the new one, and the registry says so after or
+// before that.
+func (b *bundle) renames(first bool, from, to, state string, seq int64) []concord.Record {
+	said := b.at(to, "", seq, seq)
+	said.RenamedFrom = from
+	removed, added := b.gone(from, seq+1), b.at(to, state, seq+2, seq+2)
+	if first {
+		return []concord.Record{said, removed, added}
+	}
+	said.State.Position.Seq, removed.State.Position.Seq, added.State.Position.Seq = seq+2, seq, seq+1
+	return []concord.Record{removed, added, said}
+}
+
+// names has a connection begin with these names.
+func (b *bundle) names(t *testing.T, epoch int64, seq uint64, names map[string]string) {
+	t.Helper()
+	var entities []concord.Entity
+	for id, entry := range names {
+		entities = append(entities, concord.Entity{EntityID: id, RegistryID: entry})
+	}
+	require.NoError(t, b.db.WriteNames(t.Context(), b.home, entities, concord.Position{Epoch: epoch, Seq: 1}, seq))
+}
+
+// Names are given before the registry, which comes last, can be read.
+func TestNamesAreFollowed(t *testing.T) {
+	t.Parallel()
+	type story struct {
+		changes func(b *bundle, first bool) []concord.Record
+		names   map[string]string
+		states  map[string][]string
+	}
+	stories := map[string]story{
+		"GivenTwice": {func(b *bundle, first bool) []concord.Record {
+			all := append(b.renames(first, "sensor.x", "sensor.t", "x2", 10), b.at("sensor.t", "x3", 20, 20))
+			return append(append(all, b.renames(first, "sensor.t", "sensor.z", "x4", 30)...), b.at("sensor.z", "x5", 40, 40))
+		}, map[string]string{"sensor.z": "r1", "sensor.y": "r2"}, map[string][]string{
+			"sensor.x": nil, "sensor.t": nil, "sensor.y": {"y1"}, "sensor.z": {"x1", "x2", "x3", "x4", "x5"},
+		}},
+		"Exchanged": {func(b *bundle, first bool) []concord.Record {
+			all := append(b.renames(first, "sensor.x", "sensor.t", "x2", 10), b.at("sensor.t", "x3", 20, 20))
+			all = append(append(all, b.renames(first, "sensor.y", "sensor.x", "y2", 30)...), b.at("sensor.x", "y3", 40, 40))
+			return append(append(all, b.renames(first, "sensor.t", "sensor.y", "x4", 50)...), b.at("sensor.y", "x5", 60, 60), b.at("sensor.x", "y4", 61, 61))
+		}, map[string]string{"sensor.x": "r2", "sensor.y": "r1"}, map[string][]string{
+			"sensor.x": {"y1", "y2", "y3", "y4"}, "sensor.y": {"x1", "x2", "x3", "x4", "x5"}, "sensor.t": nil,
+		}},
+		"OfAnEntityThatCameAgain": {func(b *bundle, first bool) []concord.Record {
+			all := []concord.Record{b.gone("sensor.x", 10), b.at("sensor.x", "x2", 11, 11)}
+			return append(append(all, b.renames(first, "sensor.x", "sensor.z", "x3", 20)...), b.at("sensor.x", "n1", 30, 30))
+		}, map[string]string{"sensor.z": "r3", "sensor.y": "r2"}, map[string][]string{
+			"sensor.x": {"n1"}, "sensor.y": {"y1"}, "sensor.z": {"x1", "x2", "x3"},
+		}},
+		"OfANewEntity": {func(b *bundle, first bool) []concord.Record {
+			all := append([]concord.Record{b.at("sensor.n", "n1", 10, 10)}, b.renames(first, "sensor.n", "sensor.z", "n2", 20)...)
+			all = append(all, b.at("sensor.n", "m1", 30, 30))
+			return append(append(all, b.renames(first, "sensor.n", "sensor.m", "m2", 40)...), b.at("sensor.z", "n3", 50, 50))
+		}, map[string]string{"sensor.x": "r1", "sensor.y": "r2", "sensor.z": "r3", "sensor.m": "r4"}, map[string][]string{
+			"sensor.x": {"x1"}, "sensor.n": nil, "sensor.z": {"n1", "n2", "n3"}, "sensor.m": {"m1", "m2"},
+		}},
+	}
+	ways := map[string]func(t *testing.T, b *bundle, all []concord.Record){
+		"InOneMessage": func(t *testing.T, b *bundle, all []concord.Record) { t.Helper(); b.write(t, 200, all...) },
+		"InOneMessageOfManyParts": func(t *testing.T, b *bundle, all []concord.Record) {
+			t.Helper()
+			defer b.refuse(t, "never")()
+			b.write(t, 200, all...)
+		},
+		"ByAConcordEach": func(t *testing.T, b *bundle, all []concord.Record) {
+			t.Helper()
+			for i, r := range all {
+				b.db = openAgain(t, b.conn.Config().ConnString())
+				b.write(t, uint64(200+i), r)
+			}
+		},
+	}
+	for name, s := range stories {
+		for way, write := range ways {
+			for order, first := range map[string]bool{"SaidFirst": true, "SaidLast": false} {
+				t.Run(name+way+order, func(t *testing.T) {
+					t.Parallel()
+					b := setup(t)
+					b.write(t, 100, b.at("sensor.x", "x1", 1, 1), b.at("sensor.y", "y1", 1, 2))
+					b.names(t, 5, 101, map[string]string{"sensor.x": "r1", "sensor.y": "r2"})
+					b.syncRegistry(t, 3, map[string]string{"sensor.x": "r1", "sensor.y": "r2"}, b.at("sensor.x", "x1", 1, 3), b.at("sensor.y", "y1", 1, 3))
+					write(t, b, s.changes(b, first))
+					for id, states := range s.states {
+						require.ElementsMatch(t, states, b.statesOf(t, id), id)
+					}
+					b.syncRegistry(t, 99, s.names)
+					for id, states := range s.states {
+						require.ElementsMatch(t, states, b.statesOf(t, id), id)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Names change hands while nobody listens.
+func TestNamesExchangedUnheard(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	before, after := map[string]string{"sensor.x": "r1", "sensor.y": "r2"}, map[string]string{"sensor.x": "r2", "sensor.y": "r1"}
+	b.write(t, 100, b.at("sensor.x", "x1", 1, 1), b.at("sensor.y", "y1", 1, 2))
+	b.syncRegistry(t, 3, before, b.at("sensor.x", "x1", 1, 3), b.at("sensor.y", "y1", 1, 3))
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+	b.names(t, 101, 102, after)
+	states := []concord.Record{b.at("sensor.x", "y2", 20, 2), b.at("sensor.y", "x2", 21, 2)}
+	change := b.at("sensor.x", "y3", 30, 3)
+	for _, r := range append(states, change) {
+		r.State.Position.Epoch = 101
+	}
+	_, err := b.db.WriteStates(t.Context(), b.home, states, 103)
+	require.NoError(t, err)
+	b.write(t, 104, change)
+	b.names(t, 101, 105, before) // from before that, and repeated
+	require.Equal(t, []string{"y1", "y2", "y3"}, b.statesOf(t, "sensor.x"))
+	require.Equal(t, []string{"x1", "x2"}, b.statesOf(t, "sensor.y"))
+	position, err := b.db.SpoolPosition(t.Context(), b.home)
+	require.NoError(t, err)
+	require.EqualValues(t, 105, position)
+}
+
+// A value that a deadband held back when nobody listened any more is that of the
+// entity which had the name.
+func TestNamesGivenUnheardTakeWhatWasHeldBackAlong(t *testing.T) {
+	t.Parallel()
+	b := deadbands(t, "sensor.*_power: absolute=5")()
+	b.write(t, 100, b.at("sensor.x_power", "1", 1, 1))
+	b.syncRegistry(t, 2, map[string]string{"sensor.x_power": "r1"}, b.at("sensor.x_power", "1", 1, 2))
+	require.Equal(t, 1, b.write(t, 101, b.at("sensor.x_power", "2", 3, 4)).Held)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 102))
+	b.names(t, 102, 103, map[string]string{"sensor.old": "r1", "sensor.x_power": "r2"})
+	states := []concord.Record{b.at("sensor.old", "3", 20, 2), b.at("sensor.x_power", "100", 21, 2)}
+	for _, r := range states {
+		r.State.Position.Epoch = 102
+	}
+	_, err := b.db.WriteStates(t.Context(), b.home, states, 104)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1", "2", "3"}, b.statesOf(t, "sensor.old"))
+	require.Equal(t, []string{"100"}, b.statesOf(t, "sensor.x_power"))
+}

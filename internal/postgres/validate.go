@@ -24,7 +24,7 @@ var (
 
 // whyBad says why a record can never be written, "" when it can.
 func whyBad(r concord.Record) string {
-	if why := whyBadText(r); why != "" || r.Removed {
+	if why := whyBadText(r); why != "" || !r.HasState() {
 		return why
 	}
 	return whyBadJSON(r.State.Attributes)
@@ -38,7 +38,9 @@ func whyBadText(r concord.Record) string {
 		return "entity id is empty or longer than 255 bytes"
 	case badText(s.EntityID):
 		return "entity id is not valid text"
-	case r.Removed:
+	case len(r.RenamedFrom) > maxID || badText(r.RenamedFrom):
+		return "former entity id is not valid"
+	case !r.HasState():
 		return ""
 	case len(s.State) > maxStateText*utf8.UTFMax:
 		return "state is longer than 255 characters"
