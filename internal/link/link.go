@@ -34,7 +34,6 @@ const (
 	commandTimeout = 10 * time.Second
 	fetchTimeout   = 60 * time.Second
 	fetchAgain     = 5 * time.Second
-	quietTimeout   = 2 * time.Second
 	registryQuiet  = 250 * time.Millisecond // registry events come in bursts
 )
 
@@ -71,7 +70,10 @@ type Owner struct {
 	table   *table
 	queue   *queue
 	syncs   *syncRequests
-	feeding sync.Mutex // held over table and feed, so that the feed has the table's order
+	feeding sync.Mutex // held over table, feed and queue, so that these have the table's order
+	renames []rename   // since the registry was read; guarded by feeding
+	entries *hass.Subscription
+	names   hass.Position // at which the connection's first names were read
 }
 
 // New checks the options. Nothing is dialled before Run.
@@ -105,13 +107,13 @@ func New(o Options) (*Owner, error) {
 	}
 	owner.client.Subscribe(hass.Command{"type": "subscribe_entities"}, owner.entitiesChanged)
 	for _, event := range []string{
-		hass.EventAreaRegistryUpdated, hass.EventFloorRegistryUpdated, hass.EventDeviceRegistryUpdated,
-		hass.EventEntityRegistryUpdated, hass.EventLabelRegistryUpdated,
+		hass.EventAreaRegistryUpdated, hass.EventFloorRegistryUpdated, hass.EventDeviceRegistryUpdated, hass.EventLabelRegistryUpdated,
 	} {
 		owner.client.Subscribe(hass.Command{"type": "subscribe_events", "event_type": event}, func(hass.Event) {
 			owner.syncs.ask("registry", "background_sync", nil)
 		})
 	}
+	owner.entries = owner.client.Subscribe(hass.Command{"type": "subscribe_events", "event_type": hass.EventEntityRegistryUpdated}, owner.entryChanged)
 	return owner, nil
 }
 
@@ -135,8 +137,12 @@ func (o *Owner) Run(ctx context.Context) error {
 	return err
 }
 
-func (o *Owner) connected(_ context.Context, conn *hass.Conn) error {
+// connected runs before anything is subscribed to: the names that it reads are
+// those that the first states come under.
+func (o *Owner) connected(ctx context.Context, conn *hass.Conn) error {
 	o.queue.open(conn.Number())
+	conn.Restore(o.entries)
+	o.readNames(ctx, conn)
 	o.feed.UpdateStatus(o.home.ID, func(s *concord.HomeStatus) { s.Version = conn.HAVersion() })
 	return nil
 }

@@ -72,9 +72,26 @@ type bundle struct {
 	owner *link.Owner
 }
 
+// feed is a live model that is told of a registry after a test.
+type feed struct {
+	*live.Model
+	registry func()
+}
+
+func (f *feed) SetRegistry(home int64, r *concord.Registry) {
+	f.registry()
+	f.Model.SetRegistry(home, r)
+}
+
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	return setupFeed(t, func(b *bundle) link.Feed { return b.live })
+}
+
+// setupWith calls registry each time that Concord has read the registry.
+func setupWith(t *testing.T, registry func(b *bundle)) *bundle {
+	t.Helper()
+	return setupFeed(t, func(b *bundle) link.Feed { return &feed{b.live, func() { registry(b) }} })
 }
 
 func setupFeed(t *testing.T, feed func(b *bundle) link.Feed) *bundle {

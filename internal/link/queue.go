@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -47,6 +48,8 @@ type queue struct {
 	current func() []concord.Record // the states that the home has now
 	name    string                  // of this queue among all, the beginning of its batches' IDs
 
+	most int // records that wait
+
 	mu      sync.Mutex
 	items   []item
 	waiting int // records
@@ -57,11 +60,12 @@ type queue struct {
 	published  int64 // batches
 }
 
-// item is one step: a new connection, the states at its beginning, records, or
-// a snapshot.
+// item is one step: a new connection, the names and the states at its beginning,
+// records, or a snapshot.
 type item struct {
 	connection int64
 	open       bool
+	names      *concord.Batch
 	states     func() []concord.Record
 	records    []concord.Record
 	snapshot   *concord.Batch
@@ -70,7 +74,7 @@ type item struct {
 }
 
 func newQueue(home int64, spool concord.Spool, log *slog.Logger, m *Metrics, tracer *spans.Tracer, current func() []concord.Record) *queue {
-	return &queue{home: home, spool: spool, log: log, metrics: m, tracer: tracer, current: current, name: rand.Text(), wake: make(chan struct{}, 1)}
+	return &queue{home: home, spool: spool, log: log, metrics: m, tracer: tracer, current: current, most: maxQueued, name: rand.Text(), wake: make(chan struct{}, 1)}
 }
 
 func (q *queue) open(connection int64) { q.push(item{connection: connection, open: true}) }
@@ -103,7 +107,7 @@ func (q *queue) bad(connection int64, e hass.ItemError) {
 
 func (q *queue) push(i item) {
 	q.mu.Lock()
-	if q.waiting+len(i.records) > maxQueued {
+	if q.waiting+len(i.records) > q.most {
 		q.overflow()
 	}
 	if i.snapshot != nil {
@@ -144,21 +148,26 @@ func (q *queue) dropOlderSnapshot(newer *item) {
 	}
 }
 
-// overflow drops the waiting records. As after a lost connection, the states
-// of that moment follow and the home's own history is asked for the rest.
+// overflow drops the waiting records, but not what says whose names are whose. As
+// after a lost connection, the states of that moment follow and the home's own
+// history is asked for the rest.
 func (q *queue) overflow() {
-	kept := q.items[:0]
+	kept, names := q.items[:0], 0
 	connection := q.connection
 	for _, i := range q.items {
 		connection = max(connection, i.connection)
 		if i.snapshot != nil {
 			i.reply(0, errOverflow)
 		}
+		i.records = slices.DeleteFunc(i.records, func(r concord.Record) bool { return r.RenamedFrom == "" })
+		if i.open || i.names != nil || len(i.records) > 0 {
+			kept, names = append(kept, i), names+len(i.records)
+		}
 	}
-	q.metrics.dropped.Add(float64(q.waiting))
-	q.log.Error("the spool takes no messages: waiting changes are dropped and will be asked of the home again", "records", q.waiting)
+	q.metrics.dropped.Add(float64(q.waiting - names))
+	q.log.Error("the spool takes no messages: waiting changes are dropped and will be asked of the home again", "records", q.waiting-names)
 	q.items = append(kept, item{connection: connection, open: true}, item{connection: connection, states: q.current})
-	q.waiting = 0
+	q.waiting = names
 }
 
 func (q *queue) take() (item, bool) {
@@ -228,6 +237,9 @@ func (q *queue) handle(ctx context.Context, i item) (uint64, error) {
 		return seq, err
 	case i.connection != q.connection:
 		return 0, errConnectionGone
+	case i.names != nil:
+		i.names.Epoch = q.epoch
+		return q.publish(ctx, i.names)
 	case i.states != nil:
 		return q.publish(ctx, &concord.Batch{Kind: concord.BatchStates, HomeID: q.home, Epoch: q.epoch, Records: i.states()})
 	case i.snapshot != nil:

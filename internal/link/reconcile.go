@@ -129,7 +129,7 @@ func (o *Owner) serve(ctx context.Context, requests []syncRequest) {
 			r.answer(seq, err)
 		}
 	}
-	batch, connection, err := o.fetch(ctx, wanted)
+	batch, registryAt, err := o.fetch(ctx, wanted)
 	if err != nil {
 		if ctx.Err() == nil {
 			o.log.Warn("the home could not be read for a reconciliation", "cause", wanted.cause, "error", err)
@@ -143,48 +143,36 @@ func (o *Owner) serve(ctx context.Context, requests []syncRequest) {
 		answer(0, err)
 		return
 	}
-	o.queue.push(item{connection: connection, snapshot: batch, reply: answer, traces: traces(wanted.trace)})
-	o.table.opened(connection)
+	o.pushSnapshot(registryAt, item{connection: registryAt.Connection, snapshot: batch, reply: answer, traces: traces(wanted.trace)})
+	o.table.opened(registryAt.Connection)
 }
 
-// fetch reads the registries and the states. Right after connecting the states
-// are those of the subscription's first event; otherwise the home is asked, so
-// that a missed event is found.
-func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64, error) {
+// fetch reads the registries, which are of the place that it returns, and the
+// states. Right after connecting the states are those of the subscription's
+// first event; otherwise the home is asked, so that a missed event is found.
+func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, hass.Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	before := o.table.at()
-	parts, err := fetchRegistry(ctx, o.client)
+	parts, registryAt, err := fetchRegistry(ctx, o.client)
 	if err != nil {
-		return nil, 0, err
+		return nil, registryAt, err
 	}
 	config, _, err := hass.GetConfig(ctx, o.client)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read configuration: %w", err)
+		return nil, registryAt, fmt.Errorf("read configuration: %w", err)
 	}
 	parts.KeepOrder = ordersItself(config.Version)
 	info := &concord.SnapshotInfo{Cause: r.cause, Endpoint: r.endpoint, Registry: parts, CorrelationID: r.correlationID}
 	batch := &concord.Batch{Kind: concord.BatchSnapshot, HomeID: o.home.ID, Snapshot: info}
 
-	var connection int64
-	if r.cause == "connect" {
-		states, at := o.table.all()
-		batch.Records, info.Seq, connection = records(states), at.Seq, at.Connection
-	} else {
-		states, bad, at, err := hass.GetStates(ctx, o.client)
-		if err != nil {
-			return nil, 0, fmt.Errorf("read states: %w", err)
-		}
-		for i := range bad {
-			o.queue.bad(at.Connection, bad[i])
-		}
-		info.Seq, connection = at.Seq, at.Connection
-		batch.Records = recordsOf(states, at)
-		o.repair(ctx, states, at)
+	states, at, err := o.fetchStates(ctx, batch)
+	if err != nil {
+		return nil, registryAt, err
 	}
-	if before.Connection == connection {
-		info.RegistrySeq = before.Seq
+	if at.Connection != registryAt.Connection {
+		return nil, registryAt, errConnectionGone
 	}
+	info.Seq, info.RegistrySeq = at.Seq, registryAt.Seq
 	o.feed.SetRegistry(o.home.ID, concord.NewRegistry(slices.Clone(parts.Floors), slices.Clone(parts.Areas),
 		slices.Clone(parts.Devices), slices.Clone(parts.Entities), slices.Clone(parts.Labels), parts.KeepOrder))
 	o.feed.UpdateStatus(o.home.ID, func(s *concord.HomeStatus) {
@@ -195,23 +183,54 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, int64
 			s.Name = config.LocationName
 		}
 	})
-	return batch, connection, nil
+	if err := o.handled(ctx); err != nil {
+		return nil, registryAt, err
+	}
+	o.repair(states, at)
+	return batch, registryAt, nil
+}
+
+// fetchStates gives a snapshot its states, which are of the place that it
+// returns. Those that a home answered are returned, too.
+func (o *Owner) fetchStates(ctx context.Context, batch *concord.Batch) ([]hass.State, hass.Position, error) {
+	if batch.Snapshot.Cause == "connect" {
+		states, at := o.table.all()
+		batch.Records = records(states)
+		return nil, at, nil
+	}
+	states, bad, at, err := hass.GetStates(ctx, o.client)
+	if err != nil {
+		return nil, at, fmt.Errorf("read states: %w", err)
+	}
+	for i := range bad {
+		o.queue.bad(at.Connection, bad[i])
+	}
+	batch.Records = recordsOf(states, at)
+	return states, at, nil
+}
+
+// handled waits until the events are handled that came before now.
+func (o *Owner) handled(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for now := time.Now(); ; {
+		s := o.client.Status()
+		if s.QueuedBytes == 0 || s.Behind > 0 && s.Behind < time.Since(now) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("handle what the home said before: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
 }
 
 // repair corrects the live model where the home's answer differs from what the
-// events added up to. It waits until the events before the answer are handled;
-// while there are always some waiting it leaves the repair to the next time.
-func (o *Owner) repair(ctx context.Context, states []hass.State, at hass.Position) {
-	ctx, cancel := context.WithTimeout(ctx, quietTimeout)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for o.client.Status().QueuedBytes > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// events before it, which are handled, added up to.
+func (o *Owner) repair(states []hass.State, at hass.Position) {
+	if states == nil {
+		return
 	}
 	o.feeding.Lock()
 	defer o.feeding.Unlock()
@@ -251,28 +270,30 @@ func ordersItself(version string) bool {
 	return year > 2025 || year == 2025 && month >= 12
 }
 
-func fetchRegistry(ctx context.Context, c hass.Caller) (*concord.RegistryParts, error) {
+// fetchRegistry returns the place at which the entities were read, too.
+func fetchRegistry(ctx context.Context, c hass.Caller) (*concord.RegistryParts, hass.Position, error) {
+	var at hass.Position
 	areas, _, err := hass.Areas(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("read areas: %w", err)
+		return nil, at, fmt.Errorf("read areas: %w", err)
 	}
 	floors, _, err := hass.Floors(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("read floors: %w", err)
+		return nil, at, fmt.Errorf("read floors: %w", err)
 	}
 	devices, _, err := hass.Devices(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("read devices: %w", err)
-	}
-	entities, _, err := hass.Entities(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("read entity registry: %w", err)
+		return nil, at, fmt.Errorf("read devices: %w", err)
 	}
 	labels, _, err := hass.Labels(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("read labels: %w", err)
+		return nil, at, fmt.Errorf("read labels: %w", err)
 	}
-	return convertRegistry(floors, areas, devices, entities, labels), nil
+	entities, at, err := hass.Entities(ctx, c)
+	if err != nil {
+		return nil, at, fmt.Errorf("read entity registry: %w", err)
+	}
+	return convertRegistry(floors, areas, devices, entities, labels), at, nil
 }
 
 func convertRegistry(floors []hass.Floor, areas []hass.Area, devices []hass.Device, entities []hass.EntityEntry, labels []hass.Label) *concord.RegistryParts {

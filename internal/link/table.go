@@ -176,13 +176,6 @@ func (t *table) all() ([]*concord.State, hass.Position) {
 	return t.allLocked(), hass.Position{Connection: t.connection, Seq: t.seq}
 }
 
-// at is the place of the last event in it.
-func (t *table) at() hass.Position {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return hass.Position{Connection: t.connection, Seq: t.seq}
-}
-
 func (t *table) allLocked() []*concord.State {
 	all := make([]*concord.State, 0, len(t.entities))
 	for _, e := range t.entities {
