@@ -66,8 +66,7 @@ func (r *Run) stepClockOff(ctx context.Context) error {
 
 // rename gives an entity another name.
 func (r *Run) rename(context.Context) error {
-	r.names++
-	return r.renameOne(r.sensor(), fmt.Sprintf("sensor.renamed_%d", r.names))
+	return r.renameOne(r.sensor(), r.unused())
 }
 
 func (r *Run) renameOne(from, to string) error {
@@ -75,7 +74,6 @@ func (r *Run) renameOne(from, to string) error {
 		return fmt.Errorf("%s cannot become %s", from, to)
 	}
 	r.ledger.renamed(from, to)
-	r.renamed[to] = time.Now()
 	return nil
 }
 
@@ -83,33 +81,50 @@ func (r *Run) renameOff(ctx context.Context) error {
 	return r.whileOff(ctx, func() error { return r.rename(ctx) })
 }
 
-// registryRead is long enough for Concord to have read the registry again.
-const registryRead = 2 * time.Second
-
-// handOver gives an entity another name, and its former one to another entity:
-// half of the times before the registry, which says so, is read. Two changes of
-// names that nobody heard could not be told apart before that.
-func (r *Run) handOver(ctx context.Context) error {
-	if err := r.caughtUp(ctx); err != nil {
-		return err
-	}
-	name, heir := r.sensor(), r.sensor()
-	for heir == name {
-		heir = r.sensor()
-	}
+// unused is a name that no entity has or had.
+func (r *Run) unused() string {
 	r.names++
-	if err := r.renameOne(name, fmt.Sprintf("sensor.renamed_%d", r.names)); err != nil {
-		return err
-	}
-	if err := r.caughtUp(ctx); err != nil {
-		return err
-	}
-	if r.rng.IntN(2) == 0 {
-		if err := pause(ctx, registryRead); err != nil {
+	return fmt.Sprintf("sensor.renamed_%d", r.names)
+}
+
+// renameAll gives names one after the other, with changes in between: before the
+// registry can be read.
+func (r *Run) renameAll(names ...[2]string) error {
+	for _, n := range names {
+		if err := r.renameOne(n[0], n[1]); err != nil {
 			return err
 		}
+		r.trial.Home.Emit(r.rng.IntN(300))
 	}
-	return r.renameOne(heir, name)
+	return nil
+}
+
+// renameTwice gives an entity another name and at once yet another one.
+func (r *Run) renameTwice(context.Context) error {
+	name, between, last := r.sensor(), r.unused(), r.unused()
+	return r.renameAll([2]string{name, between}, [2]string{between, last})
+}
+
+// handOver gives an entity another name, and its former one to another entity.
+func (r *Run) handOver(context.Context) error {
+	name, heir := r.sensors()
+	return r.renameAll([2]string{name, r.unused()}, [2]string{heir, name})
+}
+
+// exchange has two entities exchange their names.
+func (r *Run) exchange(context.Context) error {
+	a, b := r.sensors()
+	between := r.unused()
+	return r.renameAll([2]string{a, between}, [2]string{b, a}, [2]string{between, b})
+}
+
+func (r *Run) exchangeOff(ctx context.Context) error {
+	return r.whileOff(ctx, func() error { return r.exchange(ctx) })
+}
+
+// exchangeKilled has names exchanged before, while and after Concord is killed.
+func (r *Run) exchangeKilled(ctx context.Context) error {
+	return errors.Join(r.exchange(ctx), r.trial.KillConcord(), r.exchange(ctx), r.trial.StartConcord(ctx), r.exchange(ctx))
 }
 
 // recreate removes an entity and adds it again, half of the times with another
@@ -148,13 +163,20 @@ func (r *Run) removeOff(ctx context.Context) error {
 	return nil
 }
 
-// sensor chooses one that is in the registry, and whose name Concord knows: of
-// one that is renamed twice before the registry is read nobody could tell what
-// it did in between.
+// sensors chooses two.
+func (r *Run) sensors() (string, string) {
+	a, b := r.sensor(), r.sensor()
+	for a == b {
+		b = r.sensor()
+	}
+	return a, b
+}
+
+// sensor chooses one that is in the registry.
 func (r *Run) sensor() string {
 	var sensors []string
 	for _, s := range r.trial.Home.States() {
-		if strings.HasPrefix(s.EntityID, "sensor.") && s.EntityID != mark && time.Since(r.renamed[s.EntityID]) > registryRead {
+		if strings.HasPrefix(s.EntityID, "sensor.") && s.EntityID != mark {
 			sensors = append(sensors, s.EntityID)
 		}
 	}

@@ -50,7 +50,6 @@ type Run struct {
 	rng     *rand.Rand
 	disks   disks
 	names   int // given to entities
-	renamed map[string]time.Time
 	// Faults counts the faults by name.
 	Faults map[string]int
 	// LeftOut are the faults that this machine does not allow, with the reason.
@@ -65,7 +64,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	r := &Run{options: o, ledger: newLedger(), rng: rand.New(rand.NewPCG(o.Seed, 1)), renamed: make(map[string]time.Time), Faults: make(map[string]int)}
+	r := &Run{options: o, ledger: newLedger(), rng: rand.New(rand.NewPCG(o.Seed, 1)), Faults: make(map[string]int)}
 	if err := r.start(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}

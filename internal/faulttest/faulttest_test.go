@@ -68,7 +68,7 @@ func TestHistoryIsWhatTheHomeSent(t *testing.T) {
 
 	t.Run("ExactlyOnceWhenTheHomeRemembers", func(t *testing.T) {
 		result := run(t, faulttest.Options{
-			Binary: path, Seed: seed, Faults: number(t, "CONCORD_FAULTS", 30),
+			Binary: path, Seed: seed, Faults: number(t, "CONCORD_FAULTS", 34),
 		})
 		require.Zero(t, result.InGaps)
 		require.Equal(t, result.Sent, result.Stored)
@@ -76,7 +76,7 @@ func TestHistoryIsWhatTheHomeSent(t *testing.T) {
 	})
 
 	t.Run("WithGapsWhereTheHomeForgot", func(t *testing.T) {
-		run(t, faulttest.Options{Binary: path, Seed: seed + 1, Faults: number(t, "CONCORD_FAULTS", 30) / 3, Remembers: 4, Rate: 500})
+		run(t, faulttest.Options{Binary: path, Seed: seed + 1, Faults: number(t, "CONCORD_FAULTS", 34) / 3, Remembers: 4, Rate: 500})
 	})
 }
 
