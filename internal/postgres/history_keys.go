@@ -321,16 +321,7 @@ func (p *pastHome) forgetKeys() {
 // known and those of entries that it had before it was removed and added again.
 // Numbers from after it gave up its name stay with the name.
 func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry, at concord.Position, days int) error {
-	var ids, registry []string
-	var keys []int64
-	for i := range all.Entities {
-		e := &all.Entities[i]
-		if e.RegistryID == "" || badText(e.EntityID) || badText(e.RegistryID) || len(e.EntityID) > maxID || len(e.RegistryID) > maxID {
-			continue
-		}
-		ids, registry = append(ids, e.EntityID), append(registry, e.RegistryID)
-		keys = append(keys, all.EntityKey(e.EntityID))
-	}
+	keys, ids, registry := numbers(all)
 	if err := splitStatistics(ctx, tx, home, keys, ids, at, oldestDay(days)); err != nil {
 		return err
 	}
@@ -358,6 +349,20 @@ func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry,
 		on conflict (home_id, entity_key) do update set entity_id = excluded.entity_id, registry_id = excluded.registry_id
 		where (h.entity_id, h.registry_id) <> (excluded.entity_id, excluded.registry_id)`, home, keys, ids, registry)
 	return err
+}
+
+// numbers are the entries of a registry that the database takes: their numbers,
+// names and ids.
+func numbers(all *concord.Registry) (keys []int64, ids, registry []string) {
+	for i := range all.Entities {
+		e := &all.Entities[i]
+		if e.RegistryID == "" || badText(e.EntityID) || badText(e.RegistryID) || len(e.EntityID) > maxID || len(e.RegistryID) > maxID {
+			continue
+		}
+		ids, registry = append(ids, e.EntityID), append(registry, e.RegistryID)
+		keys = append(keys, all.EntityKey(e.EntityID))
+	}
+	return keys, ids, registry
 }
 
 // splitStatistics has statistics made again from when numbers were begun that

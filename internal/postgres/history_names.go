@@ -25,13 +25,41 @@ func (db *DB) WriteNames(ctx context.Context, home int64, entities []concord.Ent
 			return err
 		}
 		if now.heard.Epoch < at.Epoch {
+			if err := moveStates(ctx, tx, home, registry); err != nil {
+				return err
+			}
 			if err := syncKeys(ctx, tx, home, registry, at, db.days.keep); err != nil {
 				return err
 			}
 		}
 		return setPosition(ctx, tx, home, seq)
 	})
-	db.past(home).forgetKeys()
+	past := db.past(home)
+	past.forgetKeys()
+	past.doubtStored()
+	return err
+}
+
+// moveStates gives the rows of entities that were renamed unheard their new names,
+// so that what was heard last is known of the right ones. Names may have been
+// exchanged: no two rows may have one in between.
+func moveStates(ctx context.Context, tx pgx.Tx, home int64, registry *concord.Registry) error {
+	keys, ids, _ := numbers(registry)
+	moved, err := tx.Exec(ctx, `
+		update entity_state s
+		set entity_id = chr(1) || g.id
+		from unnest($2::bigint[], $3::text[]) as g (key, id), history_entity r
+		where r.home_id = $1 and r.entity_key = g.key and r.entity_id <> g.id and s.home_id = $1 and s.entity_id = r.entity_id`, home, keys, ids)
+	if err != nil || moved.RowsAffected() == 0 {
+		return err
+	}
+	if _, err = tx.Exec(ctx, `
+		delete from entity_state s
+		using entity_state n
+		where s.home_id = $1 and n.home_id = $1 and n.entity_id = chr(1) || s.entity_id`, home); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `update entity_state set entity_id = substr(entity_id, 2) where home_id = $1 and left(entity_id, 1) = chr(1)`, home)
 	return err
 }
 

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -318,4 +319,34 @@ func TestNamesGivenUnheardTakeWhatWasHeldBackAlong(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"1", "2", "3"}, b.statesOf(t, "sensor.old"))
 	require.Equal(t, []string{"100"}, b.statesOf(t, "sensor.x_power"))
+}
+
+// What is called something else now is not asked for by its former name, of which
+// the home knows nothing.
+func TestANameGivenUpUnheardIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.write(t, 100, b.at("sensor.x", "x1", 1, 1), b.at("sensor.y", "y1", 1, 2))
+	b.syncRegistry(t, 3, map[string]string{"sensor.x": "r1", "sensor.y": "r2"}, b.at("sensor.x", "x1", 1, 3), b.at("sensor.y", "y1", 1, 3))
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+	b.names(t, 101, 102, map[string]string{"sensor.old": "r1"})
+	state := b.at("sensor.old", "x2", 20, 2)
+	state.State.Position.Epoch = 101
+	_, err := b.db.WriteStates(t.Context(), b.home, []concord.Record{state}, 103)
+	require.NoError(t, err)
+	s := &concord.Snapshot{HomeID: b.home, Position: state.State.Position, RegistryAt: state.State.Position, Endpoint: "background_sync", Registry: new(concord.RegistryParts), States: []concord.Record{state}}
+	s.Registry.Entities = append(s.Registry.Entities, concord.Entity{EntityID: "sensor.old", RegistryID: "r1"})
+	_, err = b.db.SyncStage(t.Context(), concord.StageEntities, s)
+	require.NoError(t, err)
+	asked, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+	heard := make(map[string]time.Time)
+	for _, q := range asked {
+		heard[q.EntityID] = time.Time{}
+		if q.Heard != nil {
+			heard[q.EntityID] = q.Heard.UTC()
+		}
+	}
+	last := b.at("", "", 1, 1).State.LastUpdated
+	require.Equal(t, map[string]time.Time{"sensor.old": last, "sensor.y": {}}, heard, "of what is gone altogether it is asked")
 }
