@@ -175,14 +175,24 @@ func (g *Group[T, R]) write(items []*item[T, R]) (alone error) {
 	return nil
 }
 
-// attempt turns a panic of the closure into an error: it must not end a goroutine that others wait for.
+// attempt turns a panic into an error: it must not end a goroutine that others wait for. One that is not the closure's,
+// such as an observer's, may come after COMMIT: nothing may be written again.
 func (g *Group[T, R]) attempt(ctx context.Context, fn Func) (err error) {
+	inside := false
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("coalesce: panic: %v", p)
+			if !inside {
+				err = &Error{Name: g.runner.policy.Name, Err: err, Stopped: ErrCommitUnknown}
+			}
 		}
 	}()
-	return g.runner.Do(ctx, g.db, fn)
+	return g.runner.Do(ctx, g.db, func(ctx context.Context, tx pgx.Tx) error {
+		inside = true
+		err := fn(ctx, tx)
+		inside = false
+		return err
+	})
 }
 
 // untilAllEnd returns a context with the values of the first item's, which ends when those of all items have ended.

@@ -1,0 +1,61 @@
+package pgretry_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/concord-home/concord/pgretry"
+)
+
+// gathered has five items wait while the transaction of one runs, so that they come together in the next.
+func gathered(t *testing.T, opts ...pgretry.Option) (written int, errs [5]error) {
+	t.Helper()
+	pool := counters(t, 1)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	group := pgretry.Coalesce(pool, func(ctx context.Context, tx pgx.Tx, items []int) ([]int, error) {
+		if items[0] == 0 {
+			close(begun)
+			<-goOn
+			return items, nil
+		}
+		_, err := tx.Exec(ctx, `update counter set n = n + $1`, len(items))
+		return items, err
+	}, opts...)
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = group.Do(t.Context(), 0) })
+	<-begun
+	for i := range errs {
+		ctx := whenQueued(t.Context())
+		wg.Go(func() { _, errs[i] = group.Do(ctx, i+1) })
+		<-ctx.waits
+	}
+	close(goOn)
+	wg.Wait()
+	return value(t, pool, 1), errs
+}
+
+// panicsAt is an observer that panics when a call has finished, once.
+type panicsAt struct{ call, finished int }
+
+func (*panicsAt) AttemptFailed(context.Context, pgretry.Attempt) {}
+
+func (p *panicsAt) Finished(context.Context, pgretry.Outcome) {
+	if p.finished++; p.finished == p.call {
+		panic("oh")
+	}
+}
+
+// TestCoalesceWritesNothingTwice has an observer panic after the COMMIT of several items.
+func TestCoalesceWritesNothingTwice(t *testing.T) {
+	t.Parallel()
+	written, errs := gathered(t, pgretry.WithObserver(&panicsAt{call: 2}))
+	require.Equal(t, 5, written)
+	for _, err := range errs {
+		require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
+		require.ErrorContains(t, err, "oh")
+	}
+}
