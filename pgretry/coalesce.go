@@ -47,9 +47,12 @@ func Coalesce[T, R any](db DB, fn func(ctx context.Context, tx pgx.Tx, items []T
 // Do writes one item and waits until it is committed. When ctx ends while its transaction runs, the error is
 // [ErrCommitUnknown] beside the context's: the item may still be written.
 func (g *Group[T, R]) Do(ctx context.Context, value T) (R, error) {
-	if isNested(ctx, g.db) {
-		var none R
+	var none R
+	switch {
+	case isNested(ctx, g.db):
 		return none, (&call{policy: g.runner.policy, started: time.Now()}).failed(failure{}, ErrNested)
+	case ctx.Err() != nil:
+		return none, ctx.Err()
 	}
 	it := &item[T, R]{ctx: ctx, value: value, done: make(chan struct{})}
 	g.mu.Lock()

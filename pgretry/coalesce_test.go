@@ -59,3 +59,17 @@ func TestCoalesceWritesNothingTwice(t *testing.T) {
 		require.ErrorContains(t, err, "oh")
 	}
 }
+
+// TestCoalesceAfterItsContext has calls whose context has ended already: nothing about them is unknown.
+func TestCoalesceAfterItsContext(t *testing.T) {
+	t.Parallel()
+	pool := counters(t, 1)
+	group := pgretry.Coalesce(pool, func(_ context.Context, _ pgx.Tx, items []int) ([]int, error) { return items, nil })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3000 {
+		_, err := group.Do(ctx, 1)
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, pgretry.ErrCommitUnknown)
+	}
+}
