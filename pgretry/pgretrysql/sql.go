@@ -144,10 +144,16 @@ func (t *tx) begin(ctx context.Context, opts pgx.TxOptions) (err error) {
 	if t.driver, err = driverOf(t.conn); err != nil {
 		return err
 	}
-	// The transaction belongs to pgretry, which rolls back after ctx has ended.
+	// The transaction belongs to pgretry, which rolls back after ctx has ended; ctx ends BEGIN alone.
 	own, end := context.WithCancel(context.WithoutCancel(ctx))
 	t.end = end
-	if t.sql, err = t.conn.BeginTx(own, &sql.TxOptions{Isolation: level, ReadOnly: opts.AccessMode == pgx.ReadOnly}); err != nil {
+	began := context.AfterFunc(ctx, end)
+	t.sql, err = t.conn.BeginTx(own, &sql.TxOptions{Isolation: level, ReadOnly: opts.AccessMode == pgx.ReadOnly})
+	if !began() && err == nil {
+		_ = t.sql.Rollback()
+		err = ctx.Err()
+	}
+	if err != nil {
 		end()
 		return err
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +43,19 @@ func add(ctx context.Context, tx *sql.Tx) error {
 	}
 	_, err := tx.ExecContext(ctx, `update counter set n = $1`, n+1)
 	return err
+}
+
+// mute is a connection that loses what is sent while silent.
+type mute struct {
+	net.Conn
+	silent *atomic.Bool
+}
+
+func (m mute) Write(b []byte) (int, error) {
+	if m.silent.Load() {
+		return len(b), nil
+	}
+	return m.Conn.Write(b)
 }
 
 func TestDo(t *testing.T) {
@@ -183,6 +198,30 @@ func TestDo(t *testing.T) {
 		require.NoError(t, held.Close())
 		require.NoError(t, pgretrysql.Do(t.Context(), b.db, add))
 		require.Equal(t, 1, value(t, b))
+	})
+	t.Run("EndsWithTheContextWhereTheServerIsSilent", func(t *testing.T) {
+		t.Parallel()
+		b, silent := setup(t), &atomic.Bool{}
+		config := b.pool.Config().ConnConfig
+		dial := config.DialFunc
+		config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return mute{conn, silent}, err
+		}
+		db := stdlib.OpenDB(*config)
+		defer db.Close()
+		require.NoError(t, pgretrysql.Do(t.Context(), db, add))
+		silent.Store(true) // from BEGIN on
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- pgretrysql.Do(ctx, db, add) }()
+		select {
+		case err := <-done:
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		case <-time.After(15 * time.Second):
+			t.Fatal("waits on after its context")
+		}
 	})
 	t.Run("HasTheModesOfATransaction", func(t *testing.T) {
 		t.Parallel()
