@@ -158,12 +158,12 @@ func (fs *flights) rages(lane flightLane) bool {
 }
 
 // breakUp ends the attempts of a lane that are tangled: those that have run for a while and wait for a lock. Others of the
-// name, such as a long report that locks nothing, go on.
+// name, such as a long report that locks nothing, go on. So does one on a single connection, which nothing could replace.
 func (fs *flights) breakUp(lane flightLane) {
 	pids := map[*flight]int32{}
 	var config *pgx.ConnConfig
 	fs.each(func(f *flight) {
-		if f.conn != nil && time.Since(f.begun) > tangledAfter && f.lane() == lane {
+		if f.conn != nil && single(f.call.db) == nil && time.Since(f.begun) > tangledAfter && f.lane() == lane {
 			pids[f] = int32(f.conn.PgConn().PID())
 			if config == nil {
 				config = f.conn.Config()

@@ -16,11 +16,11 @@ import (
 func TestDeadlockStorm(t *testing.T) {
 	t.Parallel()
 	// begin starts a transaction of the name that runs a statement, and returns once it has run for long.
-	begin := func(t *testing.T, runner *pgretry.Runner, pool *pgxpool.Pool, sql string, seen *recorded, opts ...pgretry.Option) (done chan error) {
+	begin := func(t *testing.T, runner *pgretry.Runner, db pgretry.DB, pool *pgxpool.Pool, sql string, seen *recorded, opts ...pgretry.Option) (done chan error) {
 		t.Helper()
 		done = make(chan error, 1)
 		go func() {
-			done <- runner.Do(context.Background(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			done <- runner.Do(context.Background(), db, func(ctx context.Context, tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, sql)
 				return err
 			}, append(opts, pgretry.WithObserver(seen), pgretry.WithIsolation(pgx.ReadCommitted))...)
@@ -52,7 +52,7 @@ func TestDeadlockStorm(t *testing.T) {
 		defer func() { _ = holder.Rollback(context.Background()) }()
 		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
 		require.NoError(t, err)
-		done := begin(t, runner, pool, `update counter set n = n + 1 -- `+t.Name(), seen)
+		done := begin(t, runner, pool, pool, `update counter set n = n + 1 -- `+t.Name(), seen)
 		rage(t, runner, pool)
 		eventually(t, func() bool { return gaveWay(seen) })
 		require.NoError(t, holder.Rollback(t.Context()))
@@ -67,7 +67,24 @@ func TestDeadlockStorm(t *testing.T) {
 		defer func() { _ = holder.Rollback(context.Background()) }()
 		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
 		require.NoError(t, err)
-		done := begin(t, runner, pool, `update counter set n = n + 1 -- `+t.Name(), seen, pgretry.WithName("another"))
+		done := begin(t, runner, pool, pool, `update counter set n = n + 1 -- `+t.Name(), seen, pgretry.WithName("another"))
+		rage(t, runner, pool)
+		require.NoError(t, holder.Rollback(t.Context()))
+		require.NoError(t, <-done)
+		require.Empty(t, seen.attempts)
+	})
+	t.Run("LeavesASingleConnectionAlone", func(t *testing.T) { // which nothing could replace
+		t.Parallel()
+		pool, runner, seen := counters(t, 1), pgretry.New(pgretry.WithName("storm")), &recorded{}
+		holder, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = holder.Rollback(context.Background()) }()
+		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
+		require.NoError(t, err)
+		conn, err := pool.Acquire(t.Context())
+		require.NoError(t, err)
+		defer conn.Release()
+		done := begin(t, runner, conn, pool, `update counter set n = n + 1 -- `+t.Name(), seen)
 		rage(t, runner, pool)
 		require.NoError(t, holder.Rollback(t.Context()))
 		require.NoError(t, <-done)
@@ -77,7 +94,7 @@ func TestDeadlockStorm(t *testing.T) {
 		t.Parallel()
 		pool, runner, seen := counters(t, 1), pgretry.New(pgretry.WithName("storm")), &recorded{}
 		long := `do $$ begin loop exit when exists (select from counter where n > 0); perform pg_sleep(0.01); end loop; end $$`
-		done := begin(t, runner, pool, long, seen) // works until row 1 changes, and waits for nobody
+		done := begin(t, runner, pool, pool, long, seen) // works until row 1 changes, and waits for nobody
 		rage(t, runner, pool)
 		pgtest.Exec(t, pool, `update counter set n = 1`)
 		require.NoError(t, <-done)
