@@ -57,7 +57,10 @@ func (c *call) transaction(ctx context.Context, flight *flight, db DB) failure {
 		ctx, cancel = context.WithTimeout(ctx, c.policy.AttemptTimeout)
 		defer cancel()
 	}
-	m := c.newMarker(ctx, db)
+	m, err := c.newMarker(ctx, db)
+	if err != nil && c.policy.classify(StageBegin, err) != fatal { // else a server that cannot be asked has no table
+		return failure{Attempt: Attempt{Stage: StageBegin, Err: err}, ended: ctx.Err() != nil}
+	}
 	f := c.onConnection(ctx, outer, flight, db, m)
 	if f.Stage == StageCommit {
 		return c.settle(outer, m, f)

@@ -108,18 +108,23 @@ func (mt *markerTables) entry(id *roleID) *markerEntry {
 
 // of returns the marker table of the database with the given id, "" for none. Every call looks that finds nothing known:
 // were one to look for all, it could wait for a connection that another holds. Where an absence is old, one call looks.
-func (mt *markerTables) of(ctx context.Context, id *roleID, db DB) string {
+func (mt *markerTables) of(ctx context.Context, id *roleID, db DB) (table string, err error) {
 	e := mt.entry(id)
 	m := e.latest.Load()
-	if m.fresh() || m != nil && !e.latest.CompareAndSwap(m, &markers{found: time.Now()}) {
-		return m.table
+	if m.fresh() {
+		return m.table, nil
+	}
+	meanwhile := &markers{found: time.Now()}
+	if m != nil && !e.latest.CompareAndSwap(m, meanwhile) {
+		return "", nil
 	}
 	found, err := findMarkers(ctx, base(db))
 	if err != nil {
-		return "" // the transaction itself will tell
+		e.latest.CompareAndSwap(meanwhile, m)
+		return "", err
 	}
 	e.latest.Store(&found)
-	return found.table
+	return found.table, nil
 }
 
 func (m *markers) fresh() bool {
@@ -147,20 +152,20 @@ type marker struct {
 
 // newMarker returns nil where none is wanted or the table is absent. It looks on the attempt's db: a call that holds a
 // connection already must not wait for a second one.
-func (c *call) newMarker(ctx context.Context, db DB) *marker {
+func (c *call) newMarker(ctx context.Context, db DB) (*marker, error) {
 	if c.policy.NoMarker || c.policy.AccessMode == pgx.ReadOnly {
-		return nil
+		return nil, nil
 	}
-	table := c.runner.markers.of(ctx, c.id, db)
+	table, err := c.runner.markers.of(ctx, c.id, db)
 	if table == "" {
-		return nil
+		return nil, err
 	}
 	if e := c.runner.markers.entry(c.id); e.anyRefused.Load() && e.refuses(c.laneName()) {
-		return nil
+		return nil, nil
 	}
 	var b [16]byte
 	_, _ = rand.Read(b[:])
-	return &marker{table: table, id: fmt.Sprintf("%x", b)}
+	return &marker{table: table, id: fmt.Sprintf("%x", b)}, nil
 }
 
 // on returns tx with a COMMIT that writes m, if m is not nil.

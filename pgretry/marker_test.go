@@ -104,3 +104,21 @@ func TestLostCommitOfAReader(t *testing.T) {
 	}, pgretry.WithReadOnly()))
 	require.Equal(t, 2, runs)
 }
+
+// TestMarkerTableIsLookedForAgain has the connection cut while the call looks for the table, and the next during COMMIT.
+func TestMarkerTableIsLookedForAgain(t *testing.T) {
+	t.Parallel()
+	direct, proxied, proxy := throughProxy(t)
+	pgtest.Exec(t, direct, pgretry.MarkerMigration)
+	require.NoError(t, proxied.Ping(t.Context()))
+	runs := 0
+	proxy.Arm(pgtest.Cut{Answer: true})
+	require.NoError(t, pgretry.New().Do(t.Context(), proxied, func(ctx context.Context, tx pgx.Tx) error {
+		err := increment(ctx, tx, 1)
+		if runs++; runs == 1 {
+			proxy.Arm(pgtest.Cut{Answer: true})
+		}
+		return err
+	}))
+	require.Equal(t, 1, value(t, direct, 1))
+}
