@@ -2,6 +2,7 @@ package pgretry_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -266,6 +267,19 @@ func TestForceFailsEveryKindOfStatement(t *testing.T) {
 		},
 		"Savepoint": func(ctx context.Context, tx pgx.Tx) error {
 			return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error { return increment(ctx, savepoint, 1) })
+		},
+		"Query": func(ctx context.Context, tx pgx.Tx) error {
+			rows, _ := tx.Query(ctx, `select 1`) // as pgx allows
+			_, err := pgx.CollectRows(rows, pgx.RowTo[int])
+			return err
+		},
+		"QueryOfABatch": func(ctx context.Context, tx pgx.Tx) error {
+			batch := &pgx.Batch{}
+			batch.Queue(`select 1`)
+			results := tx.SendBatch(ctx, batch)
+			rows, _ := results.Query()
+			_, err := pgx.CollectRows(rows, pgx.RowTo[int])
+			return errors.Join(err, results.Close())
 		},
 	} {
 		force := pgretrytest.NewForce(pool).Fail(1, "40001", pgretrytest.AtStatement)

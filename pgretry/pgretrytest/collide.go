@@ -25,7 +25,8 @@ type Met struct {
 }
 
 // Collide runs two real transactions at once through pgretry, with a barrier between their reading and their writing
-// in the first attempt, so that they conflict if they can. A retry meets no barrier.
+// in the first attempt, so that they conflict if they can. A retry meets no barrier. It takes two connections: on a pool of
+// one, or where one side's reading waits for a lock of the other's, both wait until ctx ends.
 //
 //	met := pgretrytest.Collide(ctx, pool, withdraw, withdraw)
 //	require.Equal(t, 3, met.Attempts[0]+met.Attempts[1])

@@ -108,7 +108,8 @@ func (t *forcedTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.Co
 // Query fails if it is the first statement.
 func (t *forcedTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	if t.fails() {
-		return nil, t.raise(ctx)
+		rows := failedRows{err: t.raise(ctx)}
+		return rows, rows.err
 	}
 	return t.Tx.Query(ctx, sql, args...)
 }
@@ -161,10 +162,23 @@ type failedRow struct{ err error }
 
 func (r failedRow) Scan(...any) error { return r.err }
 
+// failedRows are what a failed query returns. pgx lets a caller look at their error alone.
+type failedRows struct {
+	pgx.Rows
+	err error
+}
+
+func (r failedRows) Next() bool                    { return false }
+func (r failedRows) Scan(...any) error             { return r.err }
+func (r failedRows) Values() ([]any, error)        { return nil, r.err }
+func (r failedRows) Err() error                    { return r.err }
+func (r failedRows) Close()                        {}
+func (r failedRows) CommandTag() pgconn.CommandTag { return pgconn.CommandTag{} }
+
 type failedResults struct{ err error }
 
 func (r failedResults) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, r.err }
-func (r failedResults) Query() (pgx.Rows, error)         { return nil, r.err }
+func (r failedResults) Query() (pgx.Rows, error)         { return failedRows{err: r.err}, r.err }
 func (r failedResults) QueryRow() pgx.Row                { return failedRow(r) }
 func (r failedResults) Close() error                     { return r.err }
 func (r failedResults) Tx() pgx.Tx                       { return nil }
