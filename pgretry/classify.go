@@ -32,7 +32,9 @@ const (
 	insufficientPrivilege = "42501"
 	completionUnknown     = "40003"
 	connectionExceptions  = "08" // a class
+	protocolViolation     = "08P01"
 	sqlstateClassLen      = 2
+	severityError         = "ERROR"
 	severityFatal         = "FATAL"
 	severityPanic         = "PANIC"
 	transactionStatusIdle = 'I'
@@ -102,17 +104,22 @@ func (p *Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
 		if stage == StageQueue {
 			return optional
 		}
-		return fatal
 	case tooManyConnections, cannotConnectNow:
 		return slow
 	}
 	switch {
 	case slices.Contains(p.RetryOn, err.Code):
 		return optional
-	case isConnectionException(err):
+	case isConnectionException(err) && !isMisuse(err):
 		return broken
 	}
 	return fatal
+}
+
+// isMisuse tells of a statement that did not fit the protocol, such as one with too few arguments. PgBouncer, which sends
+// no unlocalized severity, ends connections with the same code.
+func isMisuse(err *pgconn.PgError) bool {
+	return err.Code == protocolViolation && err.SeverityUnlocalized == severityError
 }
 
 func (p *Policy) ifReadWrite(v verdict) verdict {

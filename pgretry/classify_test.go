@@ -51,6 +51,8 @@ func TestClassification(t *testing.T) {
 		"CheckViolation":                {"23514", pgretrytest.AtStatement, nil, false},
 		"InFailedTransactionByItself":   {"25P02", pgretrytest.AtStatement, nil, false},
 		"TransactionResolutionByItself": {"08007", pgretrytest.AtStatement, nil, true},
+		"ProtocolViolation":             {"08P01", pgretrytest.AtStatement, nil, false},
+		"CancelledOptedIn":              {"57014", pgretrytest.AtStatement, pgretry.WithRetryOn("57014"), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -47,7 +47,8 @@
 //	25006, 0A000 from BEGIN: a standby answers              after reconnecting, for the primary may have moved
 //	a connection lost during COMMIT                         once it is known that nothing was committed
 //
-// Nothing else is. 57014 (a statement timeout or a cancellation) is not: it would take as long again.
+// Nothing else is. 57014 (a statement timeout or a cancellation) is not: it would take as long again. Nor is 08P01 that the
+// server raises for a statement: it does not fit its arguments.
 //
 // # A lost answer to COMMIT
 //
