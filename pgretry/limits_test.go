@@ -74,6 +74,16 @@ func TestPolicyExtremes(t *testing.T) {
 		})
 		require.ErrorIs(t, err, pgretry.ErrExhausted)
 	})
+	t.Run("NoWaitAtFirst", func(t *testing.T) {
+		t.Parallel()
+		seen := &recorded{}
+		require.NoError(t, pgretry.New().Do(t.Context(), pool, failing(3, "55P03", succeed), pgretry.WithObserver(seen), func(p *pgretry.Policy) {
+			p.FirstWait, p.Jitter = -1, func(bound time.Duration) time.Duration { return bound }
+		}))
+		for _, a := range seen.attempts {
+			require.Zero(t, a.Wait)
+		}
+	})
 	t.Run("UnknownIsolation", func(t *testing.T) {
 		t.Parallel()
 		pool := pgtest.Pool(t, 1)

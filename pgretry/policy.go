@@ -147,6 +147,9 @@ func (p *Policy) wait(n int, slow bool) time.Duration {
 	if slow {
 		first, most = p.SlowWait, p.MaxSlowWait
 	}
+	if first < 0 {
+		return p.Jitter(0)
+	}
 	bound := most
 	if shift := max(n, 1) - 1; shift < 32 && first<<shift < most && first<<shift > 0 {
 		bound = first << shift
