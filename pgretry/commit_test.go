@@ -266,6 +266,17 @@ func TestMarkers(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, n)
 	})
+	t.Run("PurgeInsideAClosureIsRefused", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		pool := pgtest.Pool(t, 1)
+		require.NoError(t, pgretry.Do(ctx, pool, func(ctx context.Context, _ pgx.Tx) error {
+			_, err := pgretry.PurgeMarkers(ctx, pool, time.Hour)
+			require.ErrorIs(t, err, pgretry.ErrNested)
+			return nil
+		}))
+	})
 	t.Run("TheAgeOfOneCountsFromItsCommit", func(t *testing.T) {
 		t.Parallel()
 		pool, runner := setup(t)
@@ -356,7 +367,7 @@ func TestMarkers(t *testing.T) {
 		for unspent := false; !unspent; unspent = proxy.Disarm() { // cut at every byte of what the server answers at the end
 			armed, text := false, strconv.Itoa(len(sent))
 			require.NoError(t, runner.Do(t.Context(), proxied, func(ctx context.Context, tx pgx.Tx) error {
-				_, err := tx.Exec(ctx, `select pg_notify($1, $2)`, channel, text)
+				_, err := tx.Exec(ctx, `select pg_`+[]string{"notify", "NOTIFY", "Notify"}[len(sent)%3]+`($1, $2)`, channel, text)
 				if !armed {
 					armed = true
 					proxy.Arm(pgtest.Cut{Answer: true, After: len(sent)})

@@ -29,12 +29,13 @@ const MarkerMigrationDown = `drop table if exists pgretry_commit`
 // PurgeMarkers deletes markers older than age and returns how many there were. An age of an hour is ample: a marker is
 // needed for as long as [Policy.MaxElapsed] and [Policy.Grace] at most. A database without the table has none.
 func PurgeMarkers(ctx context.Context, db DB, age time.Duration) (n int64, err error) {
-	m, err := findMarkers(ctx, db)
-	if err != nil || m.table == "" {
-		return 0, err
-	}
 	err = Do(ctx, db, func(ctx context.Context, tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `delete from `+m.table+` where at < now() - $1::interval`, age)
+		n = 0
+		table, err := markerTable(ctx, tx)
+		if err != nil || table == "" {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `delete from `+table+` where at < now() - $1::interval`, age)
 		n = tag.RowsAffected()
 		return err
 	}, WithName("pgretry: purge markers"), WithIsolation(pgx.ReadCommitted))
@@ -135,14 +136,21 @@ func (mt *markerTables) forget(db DB) { mt.entry(identify(db)).latest.Store(nil)
 
 func findMarkers(ctx context.Context, db DB) (m markers, err error) {
 	m.found = time.Now()
-	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select coalesce((
-			select quote_ident(nspname) || '.' || quote_ident(relname)
-			from pg_class c join pg_namespace n on n.oid = relnamespace
-			where c.oid = to_regclass('pgretry_commit') and has_table_privilege(c.oid, 'select')
-				and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update')), '')`).Scan(&m.table)
+	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+		m.table, err = markerTable(ctx, tx)
+		return err
 	})
 	return m, err
+}
+
+// markerTable is "" where there is none that the role may use.
+func markerTable(ctx context.Context, tx pgx.Tx) (table string, err error) {
+	err = tx.QueryRow(ctx, `select coalesce((
+		select quote_ident(nspname) || '.' || quote_ident(relname)
+		from pg_class c join pg_namespace n on n.oid = relnamespace
+		where c.oid = to_regclass('pgretry_commit') and has_table_privilege(c.oid, 'select')
+			and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update')), '')`).Scan(&table)
+	return table, err
 }
 
 // marker is the row that one attempt leaves behind when it commits.

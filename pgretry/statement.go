@@ -72,7 +72,13 @@ func atomicBody(sql string) (body string, found bool) {
 
 // mentionsNotify tells that sql may send a notification.
 func mentionsNotify(sql string) bool {
-	return strings.Contains(sql, "notify") || strings.Contains(sql, "NOTIFY")
+	const word = "notify"
+	for i := 0; i+len(word) <= len(sql); i++ {
+		if sql[i]|0x20 == word[0] && isOneOf(sql[i:i+len(word)], word) {
+			return true
+		}
+	}
+	return false
 }
 
 func isOneOf(word string, keywords ...string) bool {
