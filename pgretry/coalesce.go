@@ -172,7 +172,7 @@ func (g *Group[T, R]) write(items []*item[T, R]) (alone error) {
 			it.result = results[i]
 		}
 	}
-	if err != nil && !Stopped(err) {
+	if err != nil && !Stopped(err) && !errors.Is(err, ErrCommitUnknown) {
 		return err
 	}
 	return nil

@@ -2,19 +2,21 @@ package pgretry_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/concord-home/concord/pgretry"
+	"github.com/concord-home/concord/pgretry/internal/pgtest"
 )
 
-// gathered has five items wait while the transaction of one runs, so that they come together in the next.
-func gathered(t *testing.T, opts ...pgretry.Option) (written int, errs [5]error) {
+// gathered has five items wait while the transaction of one runs, so that write gets them together.
+func gathered(t *testing.T, pool *pgxpool.Pool, write func(context.Context, pgx.Tx, []int) ([]int, error), opts ...pgretry.Option) (errs [5]error) {
 	t.Helper()
-	pool := counters(t, 1)
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	group := pgretry.Coalesce(pool, func(ctx context.Context, tx pgx.Tx, items []int) ([]int, error) {
 		if items[0] == 0 {
@@ -22,8 +24,7 @@ func gathered(t *testing.T, opts ...pgretry.Option) (written int, errs [5]error)
 			<-goOn
 			return items, nil
 		}
-		_, err := tx.Exec(ctx, `update counter set n = n + $1`, len(items))
-		return items, err
+		return write(ctx, tx, items)
 	}, opts...)
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = group.Do(t.Context(), 0) })
@@ -35,7 +36,7 @@ func gathered(t *testing.T, opts ...pgretry.Option) (written int, errs [5]error)
 	}
 	close(goOn)
 	wg.Wait()
-	return value(t, pool, 1), errs
+	return errs
 }
 
 // panicsAt is an observer that panics when a call has finished, once.
@@ -52,11 +53,29 @@ func (p *panicsAt) Finished(context.Context, pgretry.Outcome) {
 // TestCoalesceWritesNothingTwice has an observer panic after the COMMIT of several items.
 func TestCoalesceWritesNothingTwice(t *testing.T) {
 	t.Parallel()
-	written, errs := gathered(t, pgretry.WithObserver(&panicsAt{call: 2}))
-	require.Equal(t, 5, written)
+	pool := counters(t, 1)
+	errs := gathered(t, pool, func(ctx context.Context, tx pgx.Tx, items []int) ([]int, error) {
+		_, err := tx.Exec(ctx, `update counter set n = n + $1`, len(items))
+		return items, err
+	}, pgretry.WithObserver(&panicsAt{call: 2}))
+	require.Equal(t, 5, value(t, pool, 1))
 	for _, err := range errs {
 		require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
 		require.ErrorContains(t, err, "oh")
+	}
+}
+
+// TestCoalesceWithWhatIsUnknown has a closure learn, of another database say, that it cannot know what it did.
+func TestCoalesceWithWhatIsUnknown(t *testing.T) {
+	t.Parallel()
+	runs := 0
+	errs := gathered(t, pgtest.Pool(t, 1), func(context.Context, pgx.Tx, []int) ([]int, error) {
+		runs++
+		return nil, fmt.Errorf("elsewhere: %w", pgretry.ErrCommitUnknown)
+	})
+	require.Equal(t, 1, runs)
+	for _, err := range errs {
+		require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
 	}
 }
 
