@@ -110,7 +110,7 @@ func (c *call) closure(ctx context.Context, tx pgx.Tx, flight *flight) (f failur
 			c.rollback(ctx, tx)
 		}
 	}()
-	flight.within = within{Context: ctx, db: c.db, conn: conn, outer: c.outer}
+	flight.within = within{Context: ctx, db: c.db, conn: conn, over: &rec.over, outer: c.outer}
 	flight.tx = recordingTx{Tx: tx, rec: rec}
 	returned := c.fn(&flight.within, &flight.tx)
 	rec.over.Store(true)

@@ -237,3 +237,11 @@ func TestDo(t *testing.T) {
 		require.Zero(t, value(t, pool, 1))
 	})
 }
+
+// TestContextOfAClosureThatHasReturned is kept by its caller, for work after the transaction.
+func TestContextOfAClosureThatHasReturned(t *testing.T) {
+	t.Parallel()
+	pool, kept := pgtest.Pool(t, 1), context.Context(nil)
+	require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, _ pgx.Tx) error { kept = ctx; return nil }))
+	require.NoError(t, pgretry.Do(kept, pool, nothing))
+}

@@ -3,6 +3,7 @@ package pgretry
 import (
 	"context"
 	"reflect"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -14,6 +15,7 @@ type within struct {
 	context.Context
 	db    DB
 	conn  *pgx.Conn
+	over  *atomic.Bool // the closure has returned
 	outer *within
 }
 
@@ -31,9 +33,12 @@ func isNested(ctx context.Context, db DB) bool {
 	return w != nil && w.covers(db, identify(db))
 }
 
-// covers tells whether w, or a closure around it, works on the database of db, whose role is id.
+// covers tells whether w, or a closure around it, is at work on the database of db, whose role is id.
 func (w *within) covers(db DB, id *roleID) bool {
 	for ; w != nil; w = w.outer {
+		if w.over.Load() {
+			continue
+		}
 		if sameDB(w.db, db) || roleOf(w.conn.Config()).databaseID == id.databaseID {
 			return true
 		}
