@@ -20,7 +20,7 @@ type gate struct {
 	running int
 	alone   bool // the one inside must stay alone
 	lanes   []*lane
-	clock   time.Duration // virtual time of the lane admitted last
+	clock   float64 // virtual time of the lane admitted last
 	rivals  rivals
 	lease   *lease // left by the one before, for the next
 }

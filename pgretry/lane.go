@@ -10,7 +10,7 @@ import (
 type lane struct {
 	name    string
 	weight  float64
-	virtual time.Duration // time inside so far, divided by weight
+	virtual float64 // nanoseconds inside so far, divided by weight
 	queue   ageHeap
 }
 
@@ -22,7 +22,7 @@ func (l *lane) first() *ticket {
 }
 
 // push adds t. A lane that was empty starts at the gate's clock: idling earns no credit.
-func (l *lane) push(t *ticket, clock time.Duration) {
+func (l *lane) push(t *ticket, clock float64) {
 	if len(l.queue) == 0 {
 		l.virtual = max(l.virtual, clock)
 	}
@@ -31,7 +31,7 @@ func (l *lane) push(t *ticket, clock time.Duration) {
 
 func (l *lane) remove(t *ticket) { heap.Remove(&l.queue, t.index) }
 
-func (l *lane) spent(d time.Duration) { l.virtual += time.Duration(float64(d) / l.weight) }
+func (l *lane) spent(d time.Duration) { l.virtual += float64(d) / l.weight }
 
 // ageHeap orders tickets by whether they must be alone, then by age.
 type ageHeap []*ticket

@@ -21,6 +21,8 @@ const (
 	DefaultWatchAfter  = time.Second
 )
 
+const leastWeight = 1e-6
+
 // Policy says how a transaction runs and when it runs again. Its zero value is a good policy.
 type Policy struct {
 	// Name labels the transaction for observers and errors. Use a constant: it may become a metric's label.
@@ -63,8 +65,8 @@ type Policy struct {
 	// from conflicts.
 	Key string
 	// Weight is the share of a queue's time that transactions of this Name get beside those of other names; zero means 1.
-	// A negative one means 1 too. With equal weights a batch writer gets as much time as all the readers of one name
-	// together.
+	// A negative one means 1 too, and one below a millionth means that. With equal weights a batch writer gets as much
+	// time as all the readers of one name together.
 	Weight float64
 
 	// Grace bounds what must go on after the context has ended: a rollback, the answer to a COMMIT already sent, and
@@ -114,6 +116,7 @@ func (p *Policy) setDefaults() {
 	if !(p.Weight > 0) {
 		p.Weight = 1
 	}
+	p.Weight = max(p.Weight, leastWeight)
 	if p.Jitter == nil {
 		p.Jitter = uniform
 	}

@@ -342,3 +342,28 @@ func TestCoalesceGathers(t *testing.T) {
 	wg.Wait()
 	require.Equal(t, []int{1, 20}, sizes)
 }
+
+// TestLaneOfTinyWeight has a transaction of almost no weight leave others behind it: its lane has had its share.
+func TestLaneOfTinyWeight(t *testing.T) {
+	t.Parallel()
+	pool, runner := pgtest.Pool(t, 1), pgretry.New(pgretry.WithKey(t.Name()))
+	tiny := []pgretry.Option{pgretry.WithName("tiny"), pgretry.WithWeight(1e-300)}
+	leave := stay(t, runner, pool, tiny...)
+	var wg sync.WaitGroup
+	var order []string
+	errs := make([]error, 2)
+	for i, opts := range [][]pgretry.Option{tiny, {pgretry.WithName("ordinary")}} {
+		ctx := whenQueued(t.Context())
+		wg.Go(func() {
+			errs[i] = runner.Do(ctx, pool, func(context.Context, pgx.Tx) error {
+				order = append(order, []string{"tiny", "ordinary"}[i])
+				return nil
+			}, opts...)
+		})
+		<-ctx.waits
+	}
+	leave()
+	wg.Wait()
+	noErrors(t, errs)
+	require.Equal(t, []string{"ordinary", "tiny"}, order)
+}
