@@ -87,6 +87,9 @@ func (c *call) between(ctx context.Context, f failure) error {
 	if err := c.policy.BeforeRetry(ctx, f.Attempt); err != nil {
 		return fmt.Errorf("before retry: %w", err)
 	}
+	if c.policy.MaxElapsed > 0 && time.Since(c.started) > c.policy.MaxElapsed {
+		return ErrExhausted
+	}
 	return nil
 }
 

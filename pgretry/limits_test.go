@@ -67,6 +67,19 @@ func TestPolicyExtremes(t *testing.T) {
 			require.ErrorIs(t, err, pgretry.ErrExhausted)
 		}
 	})
+	t.Run("AHookThatTakesAllTheTime", func(t *testing.T) {
+		t.Parallel()
+		runs := 0
+		err := pgretry.New().Do(t.Context(), pool, failing(1, "40001", func() error { runs++; return nil }),
+			pgretry.WithMaxElapsed(time.Second), pgretry.WithBeforeRetry(func(_ context.Context, failed pgretry.Attempt) error {
+				timer := time.NewTimer(time.Second)
+				defer timer.Stop()
+				<-timer.C
+				return nil
+			}))
+		require.ErrorIs(t, err, pgretry.ErrExhausted)
+		require.Zero(t, runs)
+	})
 	t.Run("AJitterThatWaitsForEver", func(t *testing.T) {
 		t.Parallel()
 		err := pgretry.New().Do(t.Context(), pool, failTwice(), func(p *pgretry.Policy) {
