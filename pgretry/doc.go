@@ -25,7 +25,8 @@
 //   - is quick: a slow one holds a connection and locks, and meets more conflicts;
 //   - returns every error. One that it swallows leaves the transaction aborted; Do then judges by the first error of
 //     the transaction, which it keeps, and not by the 25P02 that follows;
-//   - reads or closes the rows that it asks for, and keeps no tx: after the closure its methods return pgx.ErrTxClosed;
+//   - reads or closes the rows that it asks for, and keeps no tx: after the closure its methods return pgx.ErrTxClosed.
+//     What tx.LargeObjects gives would go on to another's transaction: pgretry does not see it;
 //   - neither commits nor rolls back: tx.Commit and tx.Rollback return [ErrFinishedByClosure] and do nothing. COMMIT,
 //     ROLLBACK and their like as SQL are refused with the same error, are not sent, and end the call with a rollback;
 //   - calls no Do on the same database: that returns [ErrNested]. Pass tx to functions that need it.
