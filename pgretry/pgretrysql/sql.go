@@ -157,13 +157,24 @@ func (t *tx) begin(ctx context.Context, opts pgx.TxOptions) (err error) {
 		end()
 		return err
 	}
-	if opts.DeferrableMode != pgx.Deferrable {
-		return nil
-	}
-	if _, err = t.driver.Exec(ctx, `set transaction deferrable`); err != nil {
-		_ = t.Rollback(ctx)
+	if mode := t.missing(opts); mode != "" {
+		if _, err = t.driver.Exec(ctx, `set transaction `+mode); err != nil {
+			_ = t.Rollback(ctx)
+		}
 	}
 	return err
+}
+
+// missing is what database/sql cannot say of a transaction, as far as the session's default differs.
+func (t *tx) missing(opts pgx.TxOptions) string {
+	var modes []string
+	if opts.AccessMode == pgx.ReadWrite && t.driver.PgConn().ParameterStatus("default_transaction_read_only") == "on" {
+		modes = append(modes, "read write")
+	}
+	if opts.DeferrableMode == pgx.Deferrable {
+		modes = append(modes, "deferrable")
+	}
+	return strings.Join(modes, ", ")
 }
 
 // over tells that the closure has called Commit or Rollback. It rolls back if not.

@@ -238,6 +238,18 @@ func TestDo(t *testing.T) {
 		require.Equal(t, "serializable,on,on", got)
 		require.ErrorContains(t, pgretrysql.Do(t.Context(), b.db, show, pgretry.WithIsolation("none")), `"none"`)
 	})
+	t.Run("WritesWhereSessionsAreReadOnlyByDefault", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		config := b.pool.Config().ConnConfig
+		config.RuntimeParams["default_transaction_read_only"] = "on"
+		db := stdlib.OpenDB(*config)
+		defer db.Close()
+		require.NoError(t, pgretrysql.Do(t.Context(), db, add, pgretry.WithMaxAttempts(1)))
+		require.Equal(t, 1, value(t, b))
+		err := pgretrysql.Do(t.Context(), db, add, pgretry.WithMaxAttempts(1), pgretry.WithReadOnly())
+		require.Equal(t, "25006", pgretry.SQLSTATE(err))
+	})
 	t.Run("RefusesANestedCall", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
