@@ -100,7 +100,7 @@ func (p *Policy) classifyServer(stage Stage, err *pgconn.PgError) verdict {
 	case idleInTransaction, idleSession, adminShutdown, crashShutdown:
 		return broken
 	case queryCanceled:
-		// In the queue it is a statement_timeout that ended the wait for the lock across processes.
+		// In the queue somebody has cancelled the wait for the lock across processes.
 		if stage == StageQueue {
 			return optional
 		}

@@ -405,7 +405,7 @@ func TestTermination(t *testing.T) {
 		}()
 		var pid uint32
 		waiting := `select pid from pg_locks l join pg_stat_activity a using (pid)
-			where locktype = 'advisory' and not granted and query like 'select pg_advisory_lock(%'`
+			where locktype = 'advisory' and not granted and query like '%select pg_advisory_lock(%'`
 		eventually(t, func() bool { return pool.QueryRow(t.Context(), waiting).Scan(&pid) == nil })
 		terminate(t, pool, pid)
 		eventually(t, func() bool {

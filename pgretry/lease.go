@@ -91,6 +91,9 @@ type lease struct {
 // errPooled says that a pooler in transaction mode, such as PgBouncer, stands between.
 var errPooled = errors.New("session locks do not hold behind a pooler in transaction mode")
 
+// waitForLock is ended by a context alone: limits that a role has are meant for its statements, not for this queue.
+const waitForLock = `set local lock_timeout = 0; set local statement_timeout = 0; select pg_advisory_lock(%d)`
+
 // newLease takes a connection and waits on it for the lock of key. waited tells that another session had it.
 // errPooled comes when a pooler stands between, where a session's lock does not hold.
 func newLease(ctx context.Context, pool *pgxpool.Pool, key string) (l *lease, waited bool, err error) {
@@ -112,7 +115,7 @@ func newLease(ctx context.Context, pool *pgxpool.Pool, key string) (l *lease, wa
 		return nil, false, errPooled
 	}
 	if !got {
-		if _, err := conn.Exec(ctx, fmt.Sprintf(`select pg_advisory_lock(%d)`, l.id)); err != nil {
+		if _, err := conn.Exec(ctx, fmt.Sprintf(waitForLock, l.id)); err != nil {
 			discard(conn)
 			return nil, true, err
 		}

@@ -115,24 +115,32 @@ func TestLockThatRivalsIgnoreIsLeft(t *testing.T) {
 	require.Less(t, count(held[34:]), 13)  // of 26: none, unless the machine sleeps
 }
 
-// TestLockNotGotInTime has a call wait in vain for the lock that another process holds: it gives its seat back.
+// TestLockNotGotInTime has a call wait in vain for the lock that another process holds, whatever limit its statements have:
+// it gives its seat back.
 func TestLockNotGotInTime(t *testing.T) {
 	t.Parallel()
-	pool, key := pgtest.Pool(t, 4), pgretry.WithKey(t.Name())
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	locked, done := make(chan struct{}), make(chan error, 1)
-	free, leave := context.WithCancel(ctx)
-	defer leave()
-	go func() {
-		done <- pgretry.New(key, pgretry.WithBackoff(1, 1)).Do(ctx, pool, failing(2, "40001", func() error { close(locked); <-free.Done(); return nil }))
-	}()
-	<-locked
-	runner := pgretry.New(pgretry.WithReserve(3), pgretry.WithBackoff(1, 1))
-	err := runner.Do(ctx, pool, failing(2, "40001", succeed), key, pgretry.WithMaxElapsed(time.Second))
-	require.ErrorIs(t, err, pgretry.ErrExhausted)
-	require.ErrorContains(t, err, "waited too long for its turn")
-	require.NoError(t, runner.Do(ctx, pool, failing(0, "", succeed)))
-	leave()
-	require.NoError(t, <-done)
+	for _, limit := range []string{"lock_timeout", "statement_timeout"} {
+		t.Run(limit, func(t *testing.T) {
+			t.Parallel()
+			config, key := pgtest.Config(t, pgtest.URL(t)), pgretry.WithKey(t.Name())
+			config.ConnConfig.RuntimeParams[limit] = "100" // milliseconds
+			pool := pgtest.Connect(t, config)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			locked, done := make(chan struct{}), make(chan error, 1)
+			free, leave := context.WithCancel(ctx)
+			defer leave()
+			go func() {
+				done <- pgretry.New(key, pgretry.WithBackoff(1, 1)).Do(ctx, pool, failing(2, "40001", func() error { close(locked); <-free.Done(); return nil }))
+			}()
+			<-locked
+			runner := pgretry.New(pgretry.WithReserve(int(config.MaxConns)-1), pgretry.WithBackoff(1, 1))
+			err := runner.Do(ctx, pool, failing(2, "40001", succeed), key, pgretry.WithMaxElapsed(time.Second))
+			require.ErrorIs(t, err, pgretry.ErrExhausted)
+			require.ErrorContains(t, err, "waited too long for its turn")
+			require.NoError(t, runner.Do(ctx, pool, failing(0, "", succeed)))
+			leave()
+			require.NoError(t, <-done)
+		})
+	}
 }
