@@ -178,22 +178,22 @@ func (g *Group[T, R]) write(items []*item[T, R]) (alone error) {
 	return nil
 }
 
-// attempt turns a panic into an error: it must not end a goroutine that others wait for. One that is not the closure's,
-// such as an observer's, may come after COMMIT: nothing may be written again.
+// attempt turns a panic into an error: it must not end a goroutine that others wait for. After a closure that returned nil
+// it is another's, such as an observer's, and may come after COMMIT: nothing may be written again.
 func (g *Group[T, R]) attempt(ctx context.Context, fn Func) (err error) {
-	inside := false
+	done := false
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("coalesce: panic: %v", p)
-			if !inside {
+			if done {
 				err = &Error{Name: g.runner.policy.Name, Err: err, Stopped: ErrCommitUnknown}
 			}
 		}
 	}()
 	return g.runner.Do(ctx, g.db, func(ctx context.Context, tx pgx.Tx) error {
-		inside = true
+		done = false
 		err := fn(ctx, tx)
-		inside = false
+		done = err == nil
 		return err
 	})
 }

@@ -65,6 +65,18 @@ func TestCoalesceWritesNothingTwice(t *testing.T) {
 	}
 }
 
+// TestCoalesceWhoseHookPanics has nothing written by then.
+func TestCoalesceWhoseHookPanics(t *testing.T) {
+	t.Parallel()
+	group := pgretry.Coalesce(pgtest.Pool(t, 1), func(ctx context.Context, tx pgx.Tx, items []int) ([]int, error) {
+		_, err := tx.Exec(ctx, raise("40001"))
+		return items, err
+	}, pgretry.WithBeforeRetry(func(context.Context, pgretry.Attempt) error { panic("oh") }))
+	_, err := group.Do(t.Context(), 1)
+	require.ErrorContains(t, err, "panic: oh")
+	require.NotErrorIs(t, err, pgretry.ErrCommitUnknown)
+}
+
 // TestCoalesceWithWhatIsUnknown has a closure learn, of another database say, that it cannot know what it did.
 func TestCoalesceWithWhatIsUnknown(t *testing.T) {
 	t.Parallel()
