@@ -21,7 +21,7 @@ func TestTransactionEndedBySQL(t *testing.T) {
 	for _, sql := range []string{
 		`commit`, `COMMIT;`, `commit work`, `commit and chain`, `end`, ` ;; End transaction`, `rollback`, `abort`,
 		`rollback work and chain`, `rollback; begin`, `commit; begin; select 1`, `prepare transaction 'x'`,
-		"-- name: Done :exec\ncommit", `/* a /* b */ */ commit`, `select ';''' || e'\''; commit`, `select $$;$$ ; commit`,
+		"-- name: Done :exec\ncommit", "-- an old Mac\rcommit", `/* a /* b */ */ commit`, `select ';''' || e'\''; commit`, `select $$;$$ ; commit`,
 		`select $a$ $$ ; $a$; rollback`, `select 1 as "a;b"; end`, `create temp table x (); commit`,
 		`create temp table x (atomic int); commit`, `create temp table x () /* begin atomic */; end`,
 		`create function pg_temp.g() returns int begin atomic select 1; select 2; end; commit`,

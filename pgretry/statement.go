@@ -168,7 +168,10 @@ func pastEscaped(sql string, i int) int {
 func pastComment(sql string, i int) int {
 	switch {
 	case strings.HasPrefix(sql[i:], "--"):
-		return i + past(sql[i:], "\n")
+		if end := strings.IndexAny(sql[i:], "\r\n"); end >= 0 {
+			return i + end
+		}
+		return len(sql)
 	case !strings.HasPrefix(sql[i:], "/*"):
 		return i
 	}
