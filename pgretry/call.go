@@ -150,7 +150,7 @@ func (c *call) spareBudget() {
 
 // reconnect makes a pool open new connections, which may lead to the new primary.
 func (c *call) reconnect() {
-	if pool, ok := c.db.(interface{ Reset() }); ok {
+	if pool, ok := base(c.db).(interface{ Reset() }); ok {
 		pool.Reset()
 	}
 }

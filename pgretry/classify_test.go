@@ -239,19 +239,22 @@ type onFailure func()
 func (f onFailure) AttemptFailed(context.Context, pgretry.Attempt) { f() }
 func (onFailure) Finished(context.Context, pgretry.Outcome)        {}
 
-// TestReadOnlyServer has the pool connect anew, perhaps to another server.
+// TestReadOnlyServer has the pool connect anew, perhaps to another server; also below a wrapper.
 func TestReadOnlyServer(t *testing.T) {
 	t.Parallel()
-	pool, pids := pgtest.Pool(t, 1), map[uint32]bool{}
-	require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-		pids[tx.Conn().PgConn().PID()] = true
-		if len(pids) > 1 {
-			return nil
-		}
-		_, err := tx.Exec(ctx, raise("25006"))
-		return err
-	}, func(p *pgretry.Policy) { p.SlowWait, p.MaxSlowWait = 1, 1 }))
-	require.Len(t, pids, 2)
+	plain, wrapped := pgtest.Pool(t, 1), pgtest.Pool(t, 1)
+	for name, db := range map[string]pgretry.DB{"Pool": plain, "Wrapper": pgretrytest.NewForce(wrapped)} {
+		pids := map[uint32]bool{}
+		require.NoError(t, pgretry.Do(t.Context(), db, func(ctx context.Context, tx pgx.Tx) error {
+			pids[tx.Conn().PgConn().PID()] = true
+			if len(pids) > 1 {
+				return nil
+			}
+			_, err := tx.Exec(ctx, raise("25006"))
+			return err
+		}, func(p *pgretry.Policy) { p.SlowWait, p.MaxSlowWait = 1, 1 }), name)
+		require.Len(t, pids, 2, name)
+	}
 }
 
 func TestForceFailsEveryKindOfStatement(t *testing.T) {

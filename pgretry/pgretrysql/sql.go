@@ -88,6 +88,21 @@ func (a *adapter) Config() *pgx.ConnConfig {
 	return config
 }
 
+// Reset closes the idle connections, so that new ones may lead to another server. database/sql has no such thing. Of those
+// that a pgxpool.Pool below keeps it closes the one used last.
+func (a *adapter) Reset() {
+	for range max(1, a.db.Stats().Idle) {
+		conn, err := a.db.Conn(a.ctx)
+		if err != nil {
+			return
+		}
+		if c, err := driverOf(conn); err == nil {
+			_ = c.Close(a.ctx)
+		}
+		_ = conn.Close()
+	}
+}
+
 func driverOf(conn *sql.Conn) (c *pgx.Conn, err error) {
 	err = conn.Raw(func(driver any) error {
 		d, ok := driver.(*stdlib.Conn)

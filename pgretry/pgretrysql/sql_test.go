@@ -250,6 +250,28 @@ func TestDo(t *testing.T) {
 		err := pgretrysql.Do(t.Context(), db, add, pgretry.WithMaxAttempts(1), pgretry.WithReadOnly())
 		require.Equal(t, "25006", pgretry.SQLSTATE(err))
 	})
+	t.Run("ConnectsAnewWhereTheServerIsReadOnly", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		own := stdlib.OpenDB(*b.pool.Config().ConnConfig)
+		defer own.Close()
+		for name, db := range map[string]*sql.DB{"own connections": own, "a pool's": b.db} {
+			db.SetMaxOpenConns(1)
+			pids := map[int]bool{}
+			require.NoError(t, pgretrysql.Do(t.Context(), db, func(ctx context.Context, tx *sql.Tx) error {
+				var pid int
+				if err := tx.QueryRowContext(ctx, `select pg_backend_pid()`).Scan(&pid); err != nil {
+					return err
+				}
+				if pids[pid] = true; len(pids) > 1 {
+					return nil
+				}
+				_, err := tx.ExecContext(ctx, `do $$ begin raise exception using errcode = '25006'; end $$`)
+				return err
+			}, func(p *pgretry.Policy) { p.SlowWait, p.MaxSlowWait = 1, 1 }), name)
+			require.Len(t, pids, 2, name)
+		}
+	})
 	t.Run("RefusesANestedCall", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
