@@ -105,6 +105,18 @@ func TestLostCommitOfAReader(t *testing.T) {
 	require.Equal(t, 2, runs)
 }
 
+// TestLostCommitOfAReaderThatNotifies cannot run again: its notification may have been sent, and leaves no marker.
+func TestLostCommitOfAReaderThatNotifies(t *testing.T) {
+	t.Parallel()
+	_, proxied, proxy := throughProxy(t)
+	err := pgretry.Do(t.Context(), proxied, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `notify read_only`)
+		proxy.Arm(pgtest.Cut{Answer: true}) // the answer to COMMIT
+		return err
+	}, pgretry.WithReadOnly())
+	require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
+}
+
 // TestMarkerTableIsLookedForAgain has the connection cut while the call looks for the table, and the next during COMMIT.
 func TestMarkerTableIsLookedForAgain(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ func (c *call) settle(ctx context.Context, m *marker, f failure) failure {
 			f.Err = fmt.Errorf("%w: %w", errMarker, f.Err)
 		}
 		return f
-	case c.policy.AccessMode == pgx.ReadOnly:
+	case c.policy.AccessMode == pgx.ReadOnly && !c.rec.notifies:
 		f.Err = fmt.Errorf("%w: %w", errVoid, f.Err)
 		return f
 	case m == nil:
