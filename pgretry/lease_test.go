@@ -135,8 +135,10 @@ func TestLockNotGotInTime(t *testing.T) {
 			}()
 			<-locked
 			runner := pgretry.New(pgretry.WithReserve(int(config.MaxConns)-1), pgretry.WithBackoff(1, 1))
-			err := runner.Do(ctx, pool, failing(2, "40001", succeed), key, pgretry.WithMaxElapsed(time.Second))
+			seen := &recorded{}
+			err := runner.Do(ctx, pool, failing(2, "40001", succeed), key, pgretry.WithMaxElapsed(time.Second), pgretry.WithObserver(seen))
 			require.ErrorIs(t, err, pgretry.ErrExhausted)
+			require.Greater(t, seen.outcomes[0].Queued, seen.outcomes[0].Elapsed/10)
 			require.ErrorContains(t, err, "waited too long for its turn")
 			require.NoError(t, runner.Do(ctx, pool, failing(0, "", succeed)))
 			leave()

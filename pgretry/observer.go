@@ -26,7 +26,7 @@ type Outcome struct {
 	Failed Attempt
 	// Elapsed is the time from call to return.
 	Elapsed time.Duration
-	// Queued is how much of Elapsed passed in the queue of a conflict key.
+	// Queued is how much of Elapsed passed in the queue of a conflict key, the wait for the lock across processes included.
 	Queued time.Duration
 	// Err is what the call returns; nil when the transaction is committed.
 	Err error

@@ -168,6 +168,8 @@ func (c *call) notePooled(ctx context.Context, key string) {
 // lease is [newLease] for as long as the call may still wait. The lease's seat comes first, as for every connection: those
 // who have a seat already wait for a connection, which a lease without one would keep from them.
 func (c *call) lease(ctx context.Context, pool *pgxpool.Pool, key string) (l *lease, waited bool, err error) {
+	begun := time.Now()
+	defer func() { c.turn.queued += time.Since(begun) }()
 	patient, cancel := c.patiently(ctx)
 	defer cancel()
 	stand, err := c.seat(patient)
