@@ -160,7 +160,7 @@ func (g *Group[T, R]) write(items []*item[T, R]) (alone error) {
 	}
 	var results []R
 	err := g.attempt(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-		results, err = g.fn(ctx, tx, values)
+		results, err = g.fn(ctx, tx, slices.Clone(values)) // which it may sort
 		if err == nil && len(results) != len(values) {
 			return fmt.Errorf("coalesce: %d results for %d items", len(results), len(values))
 		}

@@ -3,6 +3,7 @@ package pgretry_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -63,6 +64,23 @@ func TestCoalesceWritesNothingTwice(t *testing.T) {
 		require.ErrorIs(t, err, pgretry.ErrCommitUnknown)
 		require.ErrorContains(t, err, "oh")
 	}
+}
+
+// TestCoalesceWhoseClosureSorts has one sort its items in place, and run twice: each run gets them as they came.
+func TestCoalesceWhoseClosureSorts(t *testing.T) {
+	t.Parallel()
+	var runs [][]int
+	errs := gathered(t, pgtest.Pool(t, 1), func(ctx context.Context, tx pgx.Tx, items []int) ([]int, error) {
+		runs = append(runs, slices.Clone(items))
+		slices.SortFunc(items, func(a, b int) int { return b - a })
+		if len(runs) == 1 {
+			_, err := tx.Exec(ctx, raise("40001"))
+			return nil, err
+		}
+		return items, nil
+	})
+	noErrors(t, errs[:])
+	require.Equal(t, [][]int{{1, 2, 3, 4, 5}, {1, 2, 3, 4, 5}}, runs)
 }
 
 // TestCoalesceWhoseHookPanics has nothing written by then.
