@@ -21,9 +21,14 @@ func (c *call) table(err error) string {
 // tableOf finds the table that an SQL statement writes, else the one it reads first; "" if it finds none.
 // PostgreSQL does not name the table in 40001, so the statement must do.
 func tableOf(sql string) string {
-	words := strings.FieldsFunc(strings.ToLower(sql), func(r rune) bool {
+	words := strings.FieldsFunc(sql, func(r rune) bool {
 		return strings.ContainsRune(" \t\r\n(),;", r)
 	})
+	for i, w := range words {
+		if !strings.Contains(w, `"`) {
+			words[i] = strings.ToLower(w)
+		}
+	}
 	read := ""
 	for i := 0; i+1 < len(words); i++ {
 		next := words[i+1]
