@@ -18,7 +18,7 @@ func (c *call) table(err error) string {
 	return tableOf(c.rec.sql)
 }
 
-// tableOf finds the table that an SQL statement writes, else the one it reads first; "" if it finds none.
+// tableOf finds the table that an SQL statement locks or writes, else the one it reads first; "" if it finds none.
 // PostgreSQL does not name the table in 40001, so the statement must do.
 func tableOf(sql string) string {
 	words := strings.FieldsFunc(sql, func(r rune) bool {
@@ -28,6 +28,13 @@ func tableOf(sql string) string {
 		if !strings.Contains(w, `"`) {
 			words[i] = strings.ToLower(w)
 		}
+	}
+	if len(words) > 1 && words[0] == "lock" {
+		rest := words[1:]
+		for len(rest) > 1 && (rest[0] == "table" || rest[0] == "only") {
+			rest = rest[1:]
+		}
+		return rest[0]
 	}
 	read := ""
 	for i := 0; i+1 < len(words); i++ {

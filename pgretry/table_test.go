@@ -21,13 +21,15 @@ func TestLockNotAvailableOnAQuotedTable(t *testing.T) {
 	defer func() { _ = holder.Rollback(context.Background()) }()
 	_, err = holder.Exec(t.Context(), `update "Order" set n = 2`)
 	require.NoError(t, err)
-	err = pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SELECT FROM "Order" FOR UPDATE NOWAIT`)
-		return err
-	}, pgretry.WithMaxAttempts(1))
-	var e *pgretry.Error
-	require.ErrorAs(t, err, &e)
-	require.Equal(t, "55P03", e.SQLSTATE)
-	require.Len(t, e.History[0].Blockers, 1)
-	require.EqualValues(t, holder.Conn().PgConn().PID(), e.History[0].Blockers[0].PID)
+	for _, sql := range []string{`SELECT FROM "Order" FOR UPDATE NOWAIT`, `lock "Order" nowait`, `LOCK TABLE only "Order" in share mode nowait`} {
+		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, sql)
+			return err
+		}, pgretry.WithMaxAttempts(1))
+		var e *pgretry.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, "55P03", e.SQLSTATE)
+		require.Len(t, e.History[0].Blockers, 1, sql)
+		require.EqualValues(t, holder.Conn().PgConn().PID(), e.History[0].Blockers[0].PID)
+	}
 }
