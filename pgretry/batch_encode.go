@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -53,8 +54,12 @@ func (t *target) encode(types *pgtype.Map, records [][]any, results []Record) (*
 
 // plan is how values of one Go type go into one column.
 type plan struct {
-	goType reflect.Type
-	encode pgtype.EncodePlan
+	goType   reflect.Type
+	nilable  bool
+	oid      uint32 // the type that stands for the column's
+	typeName string
+	unknown  bool              // to pgx
+	encode   pgtype.EncodePlan // nil if there is none
 }
 
 func (e *encoded) record(t *target, types *pgtype.Map, plans []plan, i int, record []any) *RecordError {
@@ -96,12 +101,9 @@ func (e *encoded) value(c *column, types *pgtype.Map, p *plan, value any) (span,
 		return span{at, int32(len(data)) - at}, nil
 	}
 	if goType := reflect.TypeOf(value); p.goType != goType {
-		*p = plan{goType, c.plan(types, value)}
+		*p = c.plan(types, goType, value)
 	}
-	if p.encode == nil {
-		return span{}, fmt.Errorf("cannot send %T as %s", value, c.typeName)
-	}
-	data, err := p.encode.Encode(value, e.data)
+	data, err := p.write(types, value, e.data)
 	switch {
 	case err != nil:
 		return span{}, err
@@ -112,17 +114,59 @@ func (e *encoded) value(c *column, types *pgtype.Map, p *plan, value any) (span,
 	return span{at, int32(len(data)) - at}, nil
 }
 
-// plan is how pgx writes values of one Go type; nil if it cannot. A type that pgx does not know takes text if it is a kind
+// plan is how pgx writes values of one Go type. A type that pgx does not know takes text if it is a kind
 // of text, else bytes alone: pgx would send a string or a number as it stands in memory, which means another value there.
-func (c *column) plan(types *pgtype.Map, value any) pgtype.EncodePlan {
-	oid := c.oid
-	if _, known := types.TypeForOID(oid); !known {
-		oid = pgtype.ByteaOID
+func (c *column) plan(types *pgtype.Map, goType reflect.Type, value any) plan {
+	p := plan{goType: goType, oid: c.oid, typeName: c.typeName}
+	if _, known := types.TypeForOID(c.oid); !known {
+		p.oid = pgtype.ByteaOID
 		if c.text {
-			oid = pgtype.TextOID
+			p.oid = pgtype.TextOID
+		}
+		p.unknown = true
+	}
+	p.encode = types.PlanEncode(p.oid, pgtype.BinaryFormatCode, value)
+	switch goType.Kind() {
+	case reflect.Map, reflect.Pointer, reflect.Slice:
+		p.nilable = true
+	}
+	return p
+}
+
+// write appends a value to data; nil is NULL.
+func (p *plan) write(types *pgtype.Map, value any, data []byte) ([]byte, error) {
+	if p.nilable && reflect.ValueOf(value).IsNil() {
+		return types.Encode(p.oid, pgtype.BinaryFormatCode, value, data)
+	}
+	err := fmt.Errorf("cannot send %T as %s", value, p.typeName)
+	if p.encode != nil {
+		var out []byte
+		if out, err = p.encode.Encode(value, data); err == nil {
+			return out, nil
 		}
 	}
-	return types.PlanEncode(oid, pgtype.BinaryFormatCode, value)
+	if p.unknown {
+		return nil, err
+	}
+	if out, readErr := asText(types, p.oid, value, data); readErr == nil {
+		return out, nil
+	}
+	return nil, err
+}
+
+// asText appends a value that pgx knows as text alone, such as a string for a uuid. Of an empty text or an array pgx reads
+// what PostgreSQL does not.
+func asText(types *pgtype.Map, oid uint32, value any, data []byte) ([]byte, error) {
+	text, err := types.Encode(oid, pgtype.TextFormatCode, value, nil)
+	t, _ := types.TypeForOID(oid)
+	if _, array := t.Codec.(*pgtype.ArrayCodec); err != nil || array || len(text) == 0 {
+		return nil, errors.New("no text that stands for a value")
+	}
+	var read any
+	if err := types.Scan(oid, pgtype.TextFormatCode, text, &read); err != nil {
+		return nil, err
+	}
+	return types.Encode(oid, pgtype.BinaryFormatCode, read, data)
 }
 
 // appendUsual writes the types that most values have, as their pgtype plans do, which take several times as long.

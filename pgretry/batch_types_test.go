@@ -3,6 +3,8 @@ package pgretry_test
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"strings"
@@ -185,6 +187,20 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			[][]any{{1, `{}`, span(1, 2)}, {2, `{`, span(1, 2)}, {3, `{}`, span(2, 1)}, {4, strings.Repeat("[", 100_000), nil}},
 			outcomes{created, failed, failed, failed},
 			`select string_agg(j::text || ' ' || r, ',') from x`, "{} [1,2)",
+		},
+		{
+			"NilsOfGo", []string{`create table x (id int primary key, c text, j jsonb, n numeric)`},
+			&pgretry.Batch{Columns: []string{"id", "c", "j", "n"}, Key: []string{"id"}},
+			[][]any{{1, (*sql.NullString)(nil), map[string]any(nil), (*pgtype.Numeric)(nil)}, {2, []byte(nil), json.RawMessage(nil), (*big.Int)(nil)}},
+			outcomes{created, created},
+			`select string_agg(num_nulls(c, j, n)::text, ',') from x`, "3,3",
+		},
+		{
+			"TextThatPgxReads", []string{`create table x (id int primary key, u uuid, n int, d date)`},
+			&pgretry.Batch{Columns: []string{"id", "u", "n", "d"}, Key: []string{"id"}},
+			[][]any{{"1", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "-12", "2026-01-02"}, {2, nil, "", nil}, {3, "a0", nil, nil}},
+			outcomes{created, failed, failed},
+			`select string_agg(concat_ws(' ', id, u, n, d), ',') from x`, "1 a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11 -12 2026-01-02",
 		},
 		{
 			"TooLongForAnIndex", []string{`create table x (k text primary key)`},
