@@ -38,6 +38,24 @@ func TestBatchThatNeedsCareIsOneCall(t *testing.T) {
 	require.Contains(t, log.String(), "retried and committed")
 }
 
+// However many chunks hold a record that only the server finds, the transaction starts over a few times only.
+func TestBatchWithManyBadChunks(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 2)
+	pgtest.Exec(t, pool, `create table x (id int primary key, n int unique)`)
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "n"}, Key: []string{"id"}, Chunk: 4}
+	var records [][]any
+	for i := range 256 {
+		records = append(records, []any{i, i / 4})
+	}
+	seen := &recorded{}
+	got, err := batch.Upsert(t.Context(), pool, records, pgretry.WithObserver(seen))
+	require.NoError(t, err)
+	require.Equal(t, 64, got.Created)
+	require.Equal(t, 192, got.Failed)
+	require.LessOrEqual(t, seen.outcomes[0].Attempts, 8) // of 64 chunks
+}
+
 // A closure that fails on one database and fills a batch on another is not run again because that batch was about to be.
 func TestBatchInsideAClosure(t *testing.T) {
 	t.Parallel()

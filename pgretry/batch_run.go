@@ -24,6 +24,7 @@ type batchRun struct {
 	next    int          // the first row, in key order, that is not committed
 	upto    int          // the end of the transaction that is running
 	careful map[int]bool // the chunks, by their first row, that the server writes record by record
+	caution int          // how many chunks were found to need that the last time
 	staged  bool         // a record that the server cannot read kept it from ranking them: they are ranked from a table
 	blame   bool         // a constraint that COMMIT tests refused something: each statement tests it from now on
 	pending []written    // by the running transaction, not yet committed
@@ -122,11 +123,21 @@ func (r *batchRun) write(ctx context.Context, tx pgx.Tx, from int, rows []int) e
 	}
 	outcomes, err := write(ctx, tx, r.rows, rows)
 	if r.target.refuses(err) && !r.careful[from] {
-		r.careful[from] = true
+		r.beCareful(from)
 		return fmt.Errorf("%w: %w", errCareful, err)
 	}
 	r.pending = append(r.pending, outcomes...)
 	return err
+}
+
+// beCareful has the transaction, which starts over, write a chunk record by record, and those behind it, twice as many as
+// the last time: else it would start over for each of many.
+func (r *batchRun) beCareful(from int) {
+	r.caution = max(1, 2*r.caution)
+	for range r.caution {
+		r.careful[from] = true
+		from += r.chunk()
+	}
 }
 
 // refusesRecord tells that err may be the fault of single records: bad data, a violated constraint, a value
@@ -157,7 +168,8 @@ func (r *batchRun) committed() {
 			r.supersede(before)
 		}
 	}
-	r.next = r.upto
+	r.next, r.caution = r.upto, 0
+	clear(r.careful)
 }
 
 func (r *batchRun) supersede(record int) {
