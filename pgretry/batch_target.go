@@ -24,7 +24,7 @@ type target struct {
 	settled bool // rows stay as the statement wrote them: nothing of the table changes or locks them after it
 	plain   bool // a table of its own, whose rows tell by xmax what was created; neither partitioned nor a view
 	secured bool // by row security, which refuses records
-	// deferred: a constraint is tested at COMMIT.
+	// deferred: a constraint may be tested at COMMIT.
 	deferred bool
 	learned  time.Time
 	sql      statements
@@ -41,7 +41,7 @@ type column struct {
 	enum         bool
 	notNull      bool
 	maxLength    int
-	rounded      bool   // the column may change a value that is stored in it
+	rounded      bool   // the column may change a value that is stored in it, or compare it in its own way
 	exact        bool   // equal values have equal bytes
 	collation    string // that a key must be compared with; "" for its type's
 	text         bool   // its binary format is its text
@@ -106,7 +106,7 @@ const describeColumns = `
 	select a.attname, quote_ident(a.attname), e.oid, case when e.typtype <> 'c' then e.typarray else 0 end,
 		format('%I.%I', n.nspname, e.typname), e.typtype = 'e', a.attnotnull,
 		case when e.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 0 then a.atttypmod - 4 else 0 end,
-		greatest(a.atttypmod, d.mod) >= 0 and e.oid <> 'varchar'::regtype,
+		greatest(a.atttypmod, d.mod) >= 0 and e.oid <> 'varchar'::regtype or a.attcollation <> e.typcollation,
 		e.typtype = 'e' or coalesce(co.collisdeterministic, true) and e.oid = any('{bool,int2,int4,int8,oid,uuid,bytea,date,time,timestamp,timestamptz,
 			name,text,varchar}'::regtype[]),
 		case when not co.collisdeterministic then format('%I.%I', cn.nspname, co.collname) else '' end,
@@ -144,11 +144,11 @@ func (t *target) match() error {
 func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error {
 	var triggers bool
 	// tgtype: 1 is ROW, 2 is BEFORE, 4 INSERT, 16 UPDATE. A foreign key to the table itself locks rows of it.
-	err := tx.QueryRow(ctx, `select exists (select from pg_trigger where tgrelid = $1::text::regclass
+	err := tx.QueryRow(ctx, `select exists (select from pg_trigger where (tgrelid = $1::text::regclass or tgrelid in (select relid from pg_partition_tree($1::text::regclass)))
 			and not tgisinternal and tgtype & 3 = 3 and tgtype & 20 <> 0),
 		relkind = 'r' and not exists (select from pg_trigger where tgrelid = $1::text::regclass and not tgisinternal)
 			and not exists (select from pg_constraint where contype = 'f' and conrelid = $1::text::regclass and confrelid = conrelid),
-		relkind = 'r', relrowsecurity, exists (select from pg_constraint where conrelid = $1::text::regclass and condeferred)
+		relkind = 'r', relrowsecurity, relkind = 'v' or exists (select from pg_constraint where $1::text::regclass in (conrelid, confrelid) and condeferred)
 		from pg_class where oid = $1::text::regclass`, table).Scan(&triggers, &t.settled, &t.plain, &t.secured, &t.deferred)
 	if err != nil || triggers {
 		return err
@@ -166,7 +166,8 @@ func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error 
 	return err
 }
 
-// readsRounded tells a test of a value that the column may change: 10.04 passes `n <= 10` in a numeric(3,1).
+// readsRounded tells a test of a value that the column may change or compare otherwise: 10.04 passes `n <= 10` in a numeric(3,1),
+// and A passes `k = 'a'` where the collation ignores case.
 func (t *target) readsRounded(f fault) bool {
 	return slices.ContainsFunc(t.columns, func(c column) bool { return c.rounded && slices.Contains(f.columns, c.name) })
 }
@@ -201,6 +202,9 @@ func (c *column) fault(value []byte, null bool) *RecordError {
 // enforced is true of every constraint before PostgreSQL 18.
 const enforced = `coalesce((to_jsonb(pg_constraint) ->> 'conenforced')::bool, true)`
 
+// timeless is false of a foreign key for a period, which PostgreSQL 18 has.
+const timeless = `not coalesce((to_jsonb(pg_constraint) ->> 'conperiod')::bool, false)`
+
 // constraintTests gives a test per CHECK constraint over the given columns alone, and per simple foreign key to another
 // table that this role may read. The others are left to the server.
 const constraintTests = `
@@ -208,7 +212,7 @@ const constraintTests = `
 		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23514', conname::text,
 		format('violates check constraint "%s"', conname)
 	from pg_constraint
-	where conrelid = $1::text::regclass and contype = 'c' and conkey is not null and ` + enforced + `
+	where conrelid = $1::text::regclass and contype = 'c' and conkey is not null and 0 <> all(conkey) and ` + enforced + `
 		and not exists (select from pg_attribute where attrelid = conrelid and attnum = any(conkey) and attname <> all($2::text[]))
 	union all
 	select format('not (%s) and not exists (select from %s pgretry_r where %s)',
@@ -221,7 +225,7 @@ const constraintTests = `
 				join pg_attribute r on r.attrelid = confrelid and r.attnum = theirs)),
 		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23503', conname::text, format('violates foreign key constraint "%s"', conname)
 	from pg_constraint
-	where conrelid = $1::text::regclass and contype = 'f' and confmatchtype = 's' and not condeferrable
+	where conrelid = $1::text::regclass and contype = 'f' and confmatchtype = 's' and not condeferrable and ` + timeless + `
 		and confrelid <> conrelid and has_table_privilege(confrelid, 'select') and not row_security_active(confrelid) and ` + enforced + `
 		and not exists (select from pg_attribute where attrelid = conrelid and attnum = any(conkey) and attname <> all($2::text[]))`
 
@@ -321,13 +325,13 @@ func (t *target) setSQL(list, source, faultSource, count string) string {
 	if !t.settled {
 		keys = t.keyList("t.") + ", "
 	}
-	fmt.Fprintf(&b, "with w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %s%s as pgretry_c), ",
+	fmt.Fprintf(&b, "with pgretry_w as (insert into %s as t (%s) select %[2]s from %s %s %s returning %s%s as pgretry_c), ",
 		t.batch.Table.Sanitize(), list, source, good, t.onConflict(), keys, t.createdSQL())
-	b.WriteString("s as materialized (select count(*) as n, count(*) filter (where pgretry_c) as c from w)" + faults)
-	b.WriteString(" select -1 - n, c from s " + refused)
+	b.WriteString("pgretry_s as materialized (select count(*) as n, count(*) filter (where pgretry_c) as c from pgretry_w)" + faults)
+	b.WriteString(" select -1 - n, c from pgretry_s " + refused)
 	if !t.settled {
-		fmt.Fprintf(&b, `union all select pgretry_n, case when pgretry_c then -1 else -2 end from %s join w using (%s)
-			where (select c > 0 and c < n or n%s < %s from s)`, source, t.keyList(""), number, count)
+		fmt.Fprintf(&b, `union all select pgretry_n, case when pgretry_c then -1 else -2 end from %s join pgretry_w using (%s)
+			where (select c > 0 and c < n or n%s < %s from pgretry_s)`, source, t.keyList(""), number, count)
 	}
 	return b.String()
 }
@@ -356,9 +360,9 @@ func (t *target) faultSQL(source, count string) (good, faults, refused, number s
 		cases = append(cases, fmt.Sprintf("when %s then %d", f.test, i+1))
 	}
 	any := strings.Join(tests, " or ")
-	faults = fmt.Sprintf(`, f as materialized (select pgretry_n, case %s end as fault from %s
-		where (select n < %s from s) and (%s))`, strings.Join(cases, " "), source, count, any)
-	return "where not (" + any + ")", faults, "union all select pgretry_n, fault from f ", " + (select count(*) from f)"
+	faults = fmt.Sprintf(`, pgretry_f as materialized (select pgretry_n, case %s end as fault from %s
+		where (select n < %s from pgretry_s) and (%s))`, strings.Join(cases, " "), source, count, any)
+	return "where not (" + any + ")", faults, "union all select pgretry_n, fault from pgretry_f ", " + (select count(*) from pgretry_f)"
 }
 
 func (t *target) keyList(prefix string) string {

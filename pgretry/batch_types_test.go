@@ -203,6 +203,55 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			`select string_agg(concat_ws(' ', id, u, n, d), ',') from x`, "1 a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11 -12 2026-01-02",
 		},
 		{
+			"ACheckOfTheWholeRow", []string{`create table x (id int primary key, n int, check (x is not null))`},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, 1}, {2, nil}}, outcomes{created, failed},
+			`select string_agg(id::text, ',') from x`, "1",
+		},
+		{
+			"ReferencesATableWithAShortName", []string{`create table s (id int primary key)`, `insert into s values (1)`, `create table x (id int primary key, s int references s)`},
+			&pgretry.Batch{Columns: []string{"id", "s"}, Key: []string{"id"}},
+			[][]any{{1, 1}, {2, 2}}, outcomes{created, failed},
+			`select string_agg(id::text, ',') from x`, "1",
+		},
+		{
+			"ACheckByItsCollation", []string{
+				`create collation folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+				`create table x (id int primary key, k text collate folded check (k in ('a', 'b')))`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "k"}, Key: []string{"id"}},
+			[][]any{{1, "A"}, {2, "b"}, {3, "c"}}, outcomes{created, created, failed},
+			`select string_agg(k, ',' order by id) from x`, "A,b",
+		},
+		{
+			"WhatCommitWouldRefuseForAnotherTable", []string{
+				`create table x (id int primary key, code text unique)`, `insert into x values (1, 'a'), (2, 'b')`,
+				`create table y (code text references x (code) deferrable initially deferred)`, `insert into y values ('a')`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "code"}, Key: []string{"id"}},
+			[][]any{{1, "z"}, {2, "y"}}, outcomes{failed, updated},
+			`select string_agg(code, ',' order by id) from x`, "a,y",
+		},
+		{
+			"WhatCommitWouldRefuseBelowAView", []string{
+				`create table p (id int primary key)`, `insert into p values (1)`,
+				`create table below (id int primary key, p int references p deferrable initially deferred)`, `create view x as select * from below`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "p"}, Key: []string{"id"}},
+			[][]any{{1, 1}, {2, 2}}, outcomes{created, failed},
+			`select string_agg(id::text, ',') from x`, "1",
+		},
+		{
+			"APartitionWhoseTriggerMends", []string{
+				`create table x (id int primary key, n int not null) partition by range (id)`, `create table x1 partition of x for values from (0) to (10)`,
+				`create function mend() returns trigger language plpgsql as $$ begin new.n := coalesce(new.n, 5); return new; end $$`,
+				`create trigger mend before insert on x1 for each row execute function mend()`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, nil}}, outcomes{created},
+			`select n::text from x`, "5",
+		},
+		{
 			"TooLongForAnIndex", []string{`create table x (k text primary key)`},
 			&pgretry.Batch{Columns: []string{"k"}, Key: []string{"k"}},
 			[][]any{{"a"}, {incompressible(10_000)}}, outcomes{created, failed},
@@ -328,6 +377,26 @@ func TestConstraintThatIsNotEnforced(t *testing.T) {
 	got, err := batch.Upsert(t.Context(), pool, [][]any{{1, 11}})
 	require.NoError(t, err)
 	require.Equal(t, want, got.Records[0].Outcome)
+}
+
+// Since PostgreSQL 18 a foreign key may ask for a period within another.
+func TestBatchOfPeriods(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 2)
+	period, primary := `foreign key (r, d) references p (r, d)`, `primary key (r, d)`
+	want := pgretry.Failed
+	var version int
+	require.NoError(t, pool.QueryRow(t.Context(), `select current_setting('server_version_num')::int`).Scan(&version))
+	if version >= 180_000 {
+		period, primary = `foreign key (r, period d) references p (r, period d)`, `primary key (r, d without overlaps)`
+		want = pgretry.Created
+	}
+	pgtest.Exec(t, pool, `create table p (r int4range, d int4range, `+primary+`)`, `insert into p values ('[1,2)', '[1,100)')`,
+		`create table x (id int primary key, r int4range, d int4range, `+period+`)`)
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "r", "d"}, Key: []string{"id"}}
+	got, err := batch.Upsert(t.Context(), pool, [][]any{{1, span(1, 2), span(3, 5)}, {2, span(1, 2), span(99, 101)}})
+	require.NoError(t, err)
+	require.Equal(t, []pgretry.RecordOutcome{want, pgretry.Failed}, outcomesOf(got))
 }
 
 // What keeps a record from being read is told as the server tells it, whichever way the records travel.
