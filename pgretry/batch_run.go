@@ -147,6 +147,9 @@ func refusesRecord(err error) bool {
 	if !ok || len(e.Code) < sqlstateClassLen {
 		return false
 	}
+	if (e.Code == protocolViolation || e.Code == nameTooLong) && !endsConnection(e) { // says the function that reads a type's bytes
+		return true
+	}
 	switch e.Code[:sqlstateClassLen] {
 	case "21", "22", "23", "44", "54", "P0":
 		return true

@@ -252,6 +252,12 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			`select n::text from x`, "5",
 		},
 		{
+			"BytesThatTheServerCannotRead", []string{`create table x (id int primary key, m money, n name)`},
+			&pgretry.Batch{Columns: []string{"id", "m", "n"}, Key: []string{"id"}},
+			[][]any{{1, []byte{1, 2, 3}, "a"}, {2, []byte{0, 0, 0, 0, 0, 0, 0, 9}, "a"}, {3, nil, strings.Repeat("a", 64)}}, outcomes{failed, created, failed},
+			`select string_agg(m::numeric::text, ',') from x`, "0.09",
+		},
+		{
 			"TooLongForAnIndex", []string{`create table x (k text primary key)`},
 			&pgretry.Batch{Columns: []string{"k"}, Key: []string{"k"}},
 			[][]any{{"a"}, {incompressible(10_000)}}, outcomes{created, failed},

@@ -30,9 +30,10 @@ const (
 	undefinedTable        = "42P01"
 	undefinedColumn       = "42703"
 	insufficientPrivilege = "42501"
+	nameTooLong           = "42622"
+	protocolViolation     = "08P01"
 	completionUnknown     = "40003"
 	connectionExceptions  = "08" // a class
-	protocolViolation     = "08P01"
 	sqlstateClassLen      = 2
 	severityError         = "ERROR"
 	severityFatal         = "FATAL"
