@@ -138,7 +138,7 @@ func (r *recorder) cause(returned error) error {
 		return r.broke(returned)
 	case r.first != nil:
 		return r.first
-	case sqlstateOf(returned) != "" && !ofAnotherCall(returned):
+	case (sqlstateOf(returned) != "" || errors.Is(returned, errCareful)) && !ofAnotherCall(returned):
 		return r.unlessFinished(returned)
 	case returned != nil:
 		return nil

@@ -122,7 +122,7 @@ func (r *batchRun) write(ctx context.Context, tx pgx.Tx, from int, rows []int) e
 		write = r.target.loop
 	}
 	outcomes, err := write(ctx, tx, r.rows, rows)
-	if r.target.refuses(err) && !r.careful[from] {
+	if (err == errUntold || r.target.refuses(err)) && !r.careful[from] {
 		r.beCareful(from)
 		return fmt.Errorf("%w: %w", errCareful, err)
 	}

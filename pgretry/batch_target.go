@@ -79,7 +79,7 @@ func (b *Batch) targetOn(ctx context.Context, id roleID, tx pgx.Tx) (*target, er
 func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
 	t := &target{batch: b, learned: time.Now()}
 	table := b.Table.Sanitize()
-	rows, err := tx.Query(ctx, describeColumns, table, b.Columns)
+	rows, err := tx.Query(ctx, describeColumns, table, b.Columns, b.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -101,13 +101,15 @@ func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
 	return t, nil
 }
 
-// describeColumns gives the columns with their base types, through any number of domains.
+// describeColumns gives the columns with their base types, through any number of domains. Of a key the type tells its precision:
+// values that the column rounds to one are one key.
 const describeColumns = `
 	select a.attname, quote_ident(a.attname), e.oid, case when e.typtype <> 'c' then e.typarray else 0 end,
-		format('%I.%I', n.nspname, e.typname), e.typtype = 'e', a.attnotnull,
+		case when k.rounded then format_type(e.oid, greatest(a.atttypmod, d.mod)) else format('%I.%I', n.nspname, e.typname) end,
+		e.typtype = 'e', a.attnotnull,
 		case when e.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 0 then a.atttypmod - 4 else 0 end,
 		greatest(a.atttypmod, d.mod) >= 0 and e.oid <> 'varchar'::regtype or a.attcollation <> e.typcollation,
-		e.typtype = 'e' or coalesce(co.collisdeterministic, true) and e.oid = any('{bool,int2,int4,int8,oid,uuid,bytea,date,time,timestamp,timestamptz,
+		e.typtype = 'e' or not k.rounded and coalesce(co.collisdeterministic, true) and e.oid = any('{bool,int2,int4,int8,oid,uuid,bytea,date,time,timestamp,timestamptz,
 			name,text,varchar}'::regtype[]),
 		case when not co.collisdeterministic then format('%I.%I', cn.nspname, co.collname) else '' end,
 		e.typcategory in ('S', 'E'), e.typcategory in ('S', 'E') and current_setting('server_encoding') = 'UTF8'
@@ -121,6 +123,8 @@ const describeColumns = `
 		select max(oid::bigint) filter (where base = 0) as oid, max(mod) as mod from b) d
 	join pg_type e on e.oid = d.oid::oid
 	join pg_namespace n on n.oid = e.typnamespace
+	cross join lateral (select a.attname = any($3) and greatest(a.atttypmod, d.mod) >= 0
+		and e.oid = any('{numeric,time,timetz,timestamp,timestamptz,interval}'::regtype[]) as rounded) k
 	left join pg_collation co on co.oid = a.attcollation
 	left join pg_namespace cn on cn.oid = co.collnamespace
 	order by c.n`

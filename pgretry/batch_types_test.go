@@ -258,6 +258,32 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			`select string_agg(m::numeric::text, ',') from x`, "0.09",
 		},
 		{
+			"AKeyThatIsRounded", []string{`create table x (at timestamptz(0), n numeric(5,1), v text, primary key (at, n))`, `insert into x values ('2026-01-01 00:00:10+00', 1, '')`},
+			&pgretry.Batch{Columns: []string{"at", "n", "v"}, Key: []string{"at", "n"}},
+			[][]any{
+				{late.Add(400 * time.Millisecond), numeric(104, -2), "first"}, {late.Add(-400 * time.Millisecond), numeric(96, -2), "last"},
+				{late.Add(time.Second), numeric(1, 0), "new"}, {late, numeric(1, 9), "large"},
+			},
+			outcomes{superseded, updated, created, failed},
+			`select string_agg(v, ',' order by at) from x`, "last,new",
+		},
+		{
+			"ATriggerThatChangesKeys", []string{
+				`create table x (k text primary key, n int)`, `insert into x values ('a', 0)`,
+				`create function low() returns trigger language plpgsql as $$ begin new.k := lower(new.k); return new; end $$`,
+				`create trigger low before insert on x for each row execute function low()`,
+			},
+			&pgretry.Batch{Columns: []string{"k", "n"}, Key: []string{"k"}},
+			[][]any{{"A", 1}, {"B", 2}}, outcomes{updated, created},
+			`select string_agg(k || n, ',' order by k) from x`, "a1,b2",
+		},
+		{
+			"VarcharKeyWithBlanks", []string{`create table x (k varchar(3) primary key, n int)`, `insert into x values ('ab ', 0)`},
+			&pgretry.Batch{Columns: []string{"k", "n"}, Key: []string{"k"}},
+			[][]any{{"ab   ", 1}, {"ac   ", 2}}, outcomes{updated, created},
+			`select string_agg(k || n, ',' order by k) from x`, "ab 1,ac 2",
+		},
+		{
 			"TooLongForAnIndex", []string{`create table x (k text primary key)`},
 			&pgretry.Batch{Columns: []string{"k"}, Key: []string{"k"}},
 			[][]any{{"a"}, {incompressible(10_000)}}, outcomes{created, failed},

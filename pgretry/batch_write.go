@@ -113,8 +113,14 @@ func (t *target) execute(ctx context.Context, conn *pgx.Conn, s setStatement, ro
 			return nil, err
 		}
 	}
+	if r.mixed() && r.told != r.count {
+		return nil, errUntold
+	}
 	return r.finish(), nil
 }
+
+// errUntold is no error of the server: a written row has another key than its record, such as one that a trigger changed.
+var errUntold = errors.New("the table changes keys: what became of each record shows record by record")
 
 // setStatement is a statement that writes rows, and the one that tells more of them.
 type setStatement struct {
@@ -147,7 +153,7 @@ type setReader struct {
 	rows           []int
 	out            []written
 	count, created int64
-	refused        int64
+	refused, told  int64
 	single         bool // outcomes came row by row
 }
 
@@ -177,6 +183,7 @@ func (r *setReader) row(n, what int64) {
 		r.refuse(int(n-1), &err)
 	default:
 		r.single = true
+		r.told++
 		r.out[n-1].Outcome = map[int64]RecordOutcome{-1: Created, -2: Updated}[what]
 	}
 }
