@@ -23,6 +23,7 @@ type batchRun struct {
 	rows    *encoded     // nil until the first transaction has encoded the records
 	next    int          // the first row, in key order, that is not committed
 	upto    int          // the end of the transaction that is running
+	end     int          // of the rows in order; those behind it, which a refused record gave back, have an order of their own
 	careful map[int]bool // the chunks, by their first row, that the server writes record by record
 	caution int          // how many chunks were found to need that the last time
 	staged  bool         // a record that the server cannot read kept it from ranking them: they are ranked from a table
@@ -46,7 +47,10 @@ func (r *batchRun) transaction(ctx context.Context, db DB, tx pgx.Tx) error {
 		return err
 	}
 	r.pending = r.pending[:0]
-	r.upto = len(r.rows.order)
+	if r.next == r.end {
+		r.end = len(r.rows.order)
+	}
+	r.upto = r.end
 	if r.batch.Commit > 0 {
 		r.upto = min(r.upto, r.next+max(r.batch.Commit, r.chunk()))
 	}

@@ -505,3 +505,30 @@ func TestBatchSupersedesWhenItCommits(t *testing.T) {
 		})
 	}
 }
+
+// Records that are written after all, for a later one of their key was refused, are written in the order of the keys too.
+func TestBatchGivesRecordsBackInOrder(t *testing.T) {
+	t.Parallel()
+	for name, check := range map[string]string{"Statement": `check (n < 9)`, "RecordByRecord": `unique`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := pgtest.Pool(t, 2)
+			pgtest.Exec(t, pool, `create table x (id int primary key, n int `+check+`, m jsonb)`, `insert into x values (0, 8)`)
+			if name == "RecordByRecord" {
+				pgtest.Exec(t, pool, `insert into x values (-1, 9)`)
+			}
+			batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "n", "m"}, Key: []string{"id"}, Commit: 3}
+			var records [][]any
+			for i := range 10 {
+				records = append(records, []any{10 + i, -i, "{}"}, []any{10 + i, 9, "{}"})
+			}
+			records[3][1], records[3][2] = -100, "{" // the server cannot read it
+			records = append(records, []any{20, -20, "{}"})
+			got, err := batch.Upsert(t.Context(), pool, records)
+			require.NoError(t, err)
+			require.Equal(t, []int{11, 10}, []int{got.Created, got.Failed})
+			require.Equal(t, "0", text(t, pool, `select count(*)::text from x a join x b on a.xmin = b.xmin and a.ctid < b.ctid and a.id > b.id
+				where b.id > 0`))
+		})
+	}
+}

@@ -224,14 +224,18 @@ func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([
 	if err != nil {
 		return nil, err
 	}
-	out, err := pgx.CollectRows(report, func(row pgx.CollectableRow) (w written, err error) {
-		var n int64
-		var created *bool
-		var state, message, column, constraint *string
-		if err := row.Scan(&n, &created, &state, &message, &column, &constraint); err != nil {
-			return w, err
-		}
-		w.record = rows[n-1]
+	out := make([]written, len(rows))
+	for n, record := range rows {
+		out[n].record = record
+	}
+	for _, u := range unread {
+		out[u.n].Record = Record{Failed, u.err}
+	}
+	var n int64
+	var created *bool
+	var state, message, column, constraint *string
+	_, err = pgx.ForEachRow(report, []any{&n, &created, &state, &message, &column, &constraint}, func() error {
+		w := &out[n-1]
 		switch {
 		case state != nil:
 			w.Record = Record{Failed, &RecordError{SQLSTATE: *state, Message: *message, Column: *column, Constraint: *constraint}}
@@ -242,11 +246,8 @@ func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([
 		default:
 			w.Outcome = Updated
 		}
-		return w, nil
+		return nil
 	})
-	for _, u := range unread {
-		out = append(out, written{rows[u.n], Record{Failed, u.err}})
-	}
 	return out, err
 }
 
