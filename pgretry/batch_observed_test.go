@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +57,36 @@ func TestBatchWithManyBadChunks(t *testing.T) {
 	require.Equal(t, 192, got.Failed)
 	require.LessOrEqual(t, seen.outcomes[0].Attempts, 8) // of 64 chunks
 }
+
+// Each record that the server cannot read costs two COPYs, wherever it stands.
+func TestBatchCopiesTwiceForWhatTheServerCannotRead(t *testing.T) {
+	t.Parallel()
+	owner := pgtest.Pool(t, 1)
+	pgtest.Exec(t, owner, `create table x (id int primary key, j jsonb)`)
+	config, copies := owner.Config(), &countedSavepoints{}
+	config.ConnConfig.Tracer = copies
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "j"}, Key: []string{"id"}}
+	var records [][]any
+	for i := range 1000 {
+		records = append(records, []any{i, []string{"{", "{}"}[min(1, i%10)]})
+	}
+	got, err := batch.Upsert(t.Context(), pgtest.Connect(t, config), records)
+	require.NoError(t, err)
+	require.Equal(t, []int{900, 100}, []int{got.Created, got.Failed})
+	require.Less(t, copies.Load(), int64(250))
+}
+
+// countedSavepoints is how many statements began one.
+type countedSavepoints struct{ atomic.Int64 }
+
+func (c *countedSavepoints) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	if strings.HasPrefix(q.SQL, "savepoint") {
+		c.Add(1)
+	}
+	return ctx
+}
+
+func (c *countedSavepoints) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // A closure that fails on one database and fills a batch on another is not run again because that batch was about to be.
 func TestBatchInsideAClosure(t *testing.T) {

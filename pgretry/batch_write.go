@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -69,26 +71,46 @@ func (t *target) stage(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) (
 	return unread, err
 }
 
-// fill copies rows into the temporary table and returns those that the server cannot read. It goes by smaller steps where
-// such a row is, and by larger ones behind it.
+// fill copies rows into the temporary table and returns those that the server cannot read. Behind such a row it goes on by
+// smaller steps, which grow again.
 func (t *target) fill(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) (bad []unread, err error) {
 	for n, step := 0, len(rows); n < len(rows); {
 		step = min(step, len(rows)-n)
 		err := t.copy(ctx, tx, e.copyData(rows[n:n+step], n+1))
+		line := lineOf(err)
 		switch {
 		case err == nil:
 			n += step
 			step *= 2
+			continue
 		case !refusesRecord(err):
 			return nil, err
-		case step > 1:
+		case line == 0 && step > 1:
 			step /= 2
-		default:
-			bad = append(bad, unread{n, recordError(err)})
-			n++
+			continue
+		case line > 1:
+			if err := t.copy(ctx, tx, e.copyData(rows[n:n+line-1], n+1)); err != nil {
+				return nil, err
+			}
+			n += line - 1
 		}
+		bad = append(bad, unread{n, recordError(err)})
+		n++
+		step = 2 * max(1, line)
 	}
 	return bad, nil
+}
+
+var copyLine = regexp.MustCompile(`COPY pgretry_stage,\D*(\d+)`)
+
+// lineOf is the row, counted from 1, at which COPY failed; zero if the error does not tell.
+func lineOf(err error) (line int) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		if found := copyLine.FindStringSubmatch(e.Where); found != nil {
+			line, _ = strconv.Atoi(found[1])
+		}
+	}
+	return line
 }
 
 // copy fills the temporary table further; an error leaves it and the transaction as they were.
