@@ -102,9 +102,9 @@ func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
 }
 
 // describeColumns gives the columns with their base types, through any number of domains. Of a key the type tells its precision:
-// values that the column rounds to one are one key.
+// values that the column rounds to one are one key. Names are quoted always, for PL/pgSQL reserves more words than SQL.
 const describeColumns = `
-	select a.attname, quote_ident(a.attname), e.oid, case when e.typtype <> 'c' then e.typarray else 0 end,
+	select a.attname, format('"%s"', replace(a.attname, '"', '""')), e.oid, case when e.typtype <> 'c' then e.typarray else 0 end,
 		case when k.rounded then format_type(e.oid, greatest(a.atttypmod, d.mod)) else format('%I.%I', n.nspname, e.typname) end,
 		e.typtype = 'e', a.attnotnull,
 		case when e.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 0 then a.atttypmod - 4 else 0 end,

@@ -91,6 +91,12 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			`select count(*)::text from x`, "1",
 		},
 		{
+			"ColumnsNamedAsPLpgSQLsWords", []string{`create table x (by int primary key, begin int unique, if int, loop int)`},
+			&pgretry.Batch{Columns: []string{"by", "begin", "if", "loop"}, Key: []string{"by"}},
+			[][]any{{1, 1, 1, 1}, {2, 1, 1, 1}}, outcomes{created, failed},
+			`select count(*)::text from x`, "1",
+		},
+		{
 			"Partitioned", []string{
 				`create table x (id int primary key, n int check (n < 100)) partition by range (id)`,
 				`create table x1 partition of x for values from (0) to (10)`, `insert into x values (1, 0)`,
