@@ -120,6 +120,7 @@ func (b *Batch) Upsert(ctx context.Context, db DB, records [][]any, opts ...Opti
 	for !run.done() {
 		err := runner.Do(ctx, db, func(ctx context.Context, tx pgx.Tx) error { return run.transaction(ctx, db, tx) }, opts...)
 		if err != nil {
+			b.forget(*identify(db))
 			return run.finish(), fmt.Errorf("batch into %s: %w", b.Table.Sanitize(), err)
 		}
 		run.committed()

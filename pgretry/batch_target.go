@@ -76,6 +76,13 @@ func (b *Batch) targetOn(ctx context.Context, id roleID, tx pgx.Tx) (*target, er
 	return t, nil
 }
 
+// forget has the next Upsert look the table up again: it may have changed, and this one failed for that.
+func (b *Batch) forget(id roleID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.tables, id)
+}
+
 func (b *Batch) describe(ctx context.Context, tx pgx.Tx) (*target, error) {
 	t := &target{batch: b, learned: time.Now()}
 	table := b.Table.Sanitize()
@@ -415,11 +422,11 @@ begin
 			insert into %s as t (%s) values (%s) %s returning %s into c;
 			insert into pg_temp.pgretry_report values (r.pgretry_n, c);
 		exception
-			when others then
+			when others or assert_failure then
 				get stacked diagnostics state = returned_sqlstate, msg = message_text, col = column_name, con = constraint_name;
-				if left(state, 2) not in ('21', '22', '23', '44', '54', 'P0')%s then raise; end if;
+				if state !~ '%s'%s then raise; end if;
 				insert into pg_temp.pgretry_report values (r.pgretry_n, null, state, msg, col, con);
 		end;
 	end loop;
-end $pgretry$`, stage, t.batch.Table.Sanitize(), strings.Join(names, ", "), "r."+strings.Join(names, ", r."), t.onConflict(), t.createdSQL(), secured)
+end $pgretry$`, stage, t.batch.Table.Sanitize(), strings.Join(names, ", "), "r."+strings.Join(names, ", r."), t.onConflict(), t.createdSQL(), recordStates, secured)
 }

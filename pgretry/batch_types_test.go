@@ -97,6 +97,19 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 			`select count(*)::text from x`, "1",
 		},
 		{
+			"ATriggerWithStatesOfItsOwn", []string{
+				`create table x (id int primary key, n int)`,
+				`create function refuse() returns trigger language plpgsql as $$ begin
+					assert new.n <> 2, 'two';
+					if new.n = 3 then raise 'three' using errcode = '45000'; elsif new.n = 4 then raise 'four' using errcode = 'U0004'; end if;
+					return new; end $$`,
+				`create trigger refuse before insert on x for each row execute function refuse()`,
+			},
+			&pgretry.Batch{Columns: []string{"id", "n"}, Key: []string{"id"}},
+			[][]any{{1, 1}, {2, 2}, {3, 3}, {4, 4}}, outcomes{created, failed, failed, failed},
+			`select count(*)::text from x`, "1",
+		},
+		{
 			"Partitioned", []string{
 				`create table x (id int primary key, n int check (n < 100)) partition by range (id)`,
 				`create table x1 partition of x for values from (0) to (10)`, `insert into x values (1, 0)`,
@@ -537,4 +550,20 @@ func TestBatchGivesRecordsBackInOrder(t *testing.T) {
 				where b.id > 0`))
 		})
 	}
+}
+
+func TestBatchLooksAgainAtATableThatChanged(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, 2)
+	pgtest.Exec(t, pool, `create table x (id int primary key, n text)`)
+	batch := &pgretry.Batch{Table: pgx.Identifier{"x"}, Columns: []string{"id", "n"}, Key: []string{"id"}}
+	records := [][]any{{1, "7"}}
+	_, err := batch.Upsert(t.Context(), pool, records)
+	require.NoError(t, err)
+	pgtest.Exec(t, pool, `alter table x alter n type int using n::int`)
+	_, err = batch.Upsert(t.Context(), pool, records)
+	require.Equal(t, "42804", pgretry.SQLSTATE(err))
+	got, err := batch.Upsert(t.Context(), pool, records)
+	require.NoError(t, err)
+	require.Equal(t, 1, got.Updated)
 }
