@@ -88,7 +88,8 @@ func (t *target) arrays(e *encoded, columns, rows []int) (source string, params 
 	return unnestOnly(list), params, oids
 }
 
-// rankSQL gives the rows of a source in order, and of each whether the next supersedes it.
+// rankSQL gives the rows of a source in order, and of each whether the next supersedes it. Of a composite value `is not null`
+// would say that no field is, which is another question.
 func (t *target) rankSQL(source string) string {
 	var keys, whole []string
 	for _, k := range t.key {
@@ -97,13 +98,13 @@ func (t *target) rankSQL(source string) string {
 		if c.collation != "" {
 			key += " collate " + c.collation
 		}
-		keys, whole = append(keys, key), append(whole, c.quoted+" is not null")
+		keys, whole = append(keys, key), append(whole, c.quoted)
 	}
 	key, order := strings.Join(keys, ", "), ""
 	if t.batch.Newer != "" {
 		order = pgx.Identifier{t.batch.Newer}.Sanitize() + " nulls first, "
 	}
-	return fmt.Sprintf(`select pgretry_n, (%s and lead(pgretry_n) over (partition by %s order by %s pgretry_n) is not null)::int::bigint
+	return fmt.Sprintf(`select pgretry_n, (num_nulls(%s) = 0 and lead(pgretry_n) over (partition by %s order by %s pgretry_n) is not null)::int::bigint
 		from %s order by %[2]s, %[3]s pgretry_n`,
-		strings.Join(whole, " and "), key, order, source)
+		strings.Join(whole, ", "), key, order, source)
 }

@@ -501,6 +501,17 @@ func TestBatchOfCompositeValues(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, got.Created)
 	require.Equal(t, "(1,2,3)", text(t, pool, `select p::text from x`))
+
+	type partial struct {
+		A, B int32
+		C    *int32
+	}
+	pgtest.Exec(t, pool, `create table y (p point3 primary key, n int)`)
+	batch = &pgretry.Batch{Table: pgx.Identifier{"y"}, Columns: []string{"p", "n"}, Key: []string{"p"}}
+	got, err = batch.Upsert(t.Context(), pool, [][]any{{partial{A: 1}, 1}, {partial{A: 1}, 2}, {nil, 3}})
+	require.NoError(t, err)
+	require.Equal(t, []pgretry.RecordOutcome{pgretry.Superseded, pgretry.Created, pgretry.Failed}, outcomesOf(got))
+	require.Equal(t, "2", text(t, pool, `select n::text from y`))
 }
 
 // A record whose successor is not stored is not superseded.
