@@ -192,9 +192,9 @@ func appendUsual(data []byte, oid uint32, value any) ([]byte, bool) {
 	return data, false
 }
 
-// PostgreSQL's times go from 4713 BC to the year 294276.
+// PostgreSQL's times go from November of 4714 BC to the year 294276.
 const (
-	firstYear = -4712
+	firstYear = -4713
 	lastYear  = 294_276
 )
 

@@ -173,8 +173,11 @@ func TestBatchOfAllKindsOfTables(t *testing.T) {
 		{
 			"ATimeBeyondAll", []string{`create table x (id int primary key, at timestamptz)`},
 			&pgretry.Batch{Columns: []string{"id", "at"}, Key: []string{"id"}},
-			[][]any{{1, time.Date(600_000, 1, 1, 0, 0, 0, 0, time.UTC)}, {2, late}}, outcomes{failed, created},
-			`select count(*)::text from x`, "1",
+			[][]any{
+				{1, time.Date(600_000, 1, 1, 0, 0, 0, 0, time.UTC)}, {2, late},
+				{3, time.Date(-4713, 11, 24, 0, 0, 0, 0, time.UTC)}, {4, time.Date(-4713, 11, 23, 0, 0, 0, 0, time.UTC)},
+			}, outcomes{failed, created, created, failed},
+			`select count(*)::text from x`, "2",
 		},
 		{
 			"AKeyThatIsUnreadableAndMustBeRanked", []string{`create type mood as enum ('good', 'bad')`, `create table x (m mood primary key, n int)`},
