@@ -14,11 +14,11 @@ import (
 
 // Many transactions that lock the same rows in different orders tangle. The server undoes one knot per
 // deadlock_timeout (1 s) and victim, while those that try again tie new ones: throughput falls to about one a second.
-// So when several deadlocks come at once, the attempts of that name which have been running for longer than a
+// So when a second deadlock comes soon after a first, the attempts of that name which have been running for longer than a
 // knot needs to form and wait for a lock are ended, and start again one by one through the gate.
 const (
-	stormDeadlocks = 3
-	stormWindow    = 2 * time.Second
+	stormDeadlocks = 2
+	stormWindow    = 5 * time.Second // more than the server takes to undo two knots
 	tangledAfter   = 500 * time.Millisecond
 )
 

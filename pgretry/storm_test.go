@@ -35,7 +35,7 @@ func TestDeadlockStorm(t *testing.T) {
 	// rage lets deadlocks come in numbers.
 	rage := func(t *testing.T, runner *pgretry.Runner, pool *pgxpool.Pool) {
 		t.Helper()
-		for range 3 {
+		for range 2 {
 			require.ErrorIs(t, runner.Do(t.Context(), pool, failing(1, "40P01", succeed), pgretry.WithMaxAttempts(1)), pgretry.ErrExhausted)
 		}
 	}
