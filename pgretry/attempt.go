@@ -86,10 +86,11 @@ func (c *call) onConnection(ctx, outer context.Context, flight *flight, db DB, m
 	if err := c.want(outer, tx, m); err != nil {
 		return failure{Attempt: Attempt{Stage: StageCommit, Err: err}}
 	}
-	if held != nil || isConn(db) {
+	stays := held != nil || isConn(db)
+	if stays {
 		tx = m.on(tx)
 	}
-	if err := c.commit(outer, tx, flight, held != nil || isConn(db)); err != nil {
+	if err := c.commit(outer, tx, flight, stays); err != nil {
 		return failure{Attempt: Attempt{Stage: StageCommit, Err: err}}
 	}
 	return failure{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -136,18 +137,9 @@ func (b *Batch) validate() error {
 		return errors.New("a batch's Chunk and Commit must not be negative")
 	}
 	for _, key := range append([]string{b.Newer}, b.Key...) {
-		if key != "" && indexOf(b.Columns, key) < 0 {
+		if key != "" && !slices.Contains(b.Columns, key) {
 			return fmt.Errorf("a batch's column %q is not among its Columns", key)
 		}
 	}
 	return nil
-}
-
-func indexOf(list []string, s string) int {
-	for i, v := range list {
-		if v == s {
-			return i
-		}
-	}
-	return -1
 }

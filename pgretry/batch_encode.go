@@ -93,8 +93,8 @@ func (e *encoded) value(c *column, types *pgtype.Map, p *plan, value any) (span,
 		e.data = append(e.data, s...)
 		return span{at, int32(len(s))}, nil
 	}
-	if at, ok := value.(time.Time); ok && (at.Year() < firstYear || at.Year() > lastYear) {
-		return span{}, fmt.Errorf("the year %d is out of range", at.Year())
+	if v, ok := value.(time.Time); ok && (v.Year() < firstYear || v.Year() > lastYear) {
+		return span{}, fmt.Errorf("the year %d is out of range", v.Year())
 	}
 	if data, ok := appendUsual(e.data, c.oid, value); ok {
 		e.data = data

@@ -15,9 +15,8 @@ import (
 // it cannot read, which it then leaves out and writes into results; without staged they make it fail.
 func (t *target) rank(ctx context.Context, tx pgx.Tx, e *encoded, staged bool, results []Record) error {
 	exact := t.keyIsExact()
-	repeats := exact && e.repeats()
 	switch {
-	case exact && !repeats:
+	case exact && !e.repeats():
 		return nil
 	case exact && t.batch.Newer == "":
 		e.keepLast(func(n int) bool { return e.same(e.order[n], e.order[n+1]) })
@@ -50,7 +49,7 @@ func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded, staged bool
 	rows := slices.Sorted(slices.Values(e.order)) // the later record is the later row
 	ranked := slices.Clone(t.key)
 	if t.batch.Newer != "" {
-		ranked = append(ranked, indexOf(t.batch.Columns, t.batch.Newer))
+		ranked = append(ranked, slices.Index(t.batch.Columns, t.batch.Newer))
 	}
 	source, params, oids := t.arrays(e, ranked, rows)
 	if staged || slices.Contains(oids, 0) {

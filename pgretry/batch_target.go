@@ -136,16 +136,15 @@ const describeColumns = `
 	left join pg_namespace cn on cn.oid = co.collnamespace
 	order by c.n`
 
-// match checks that every column was found, and finds those of the key.
+// match checks that every column was found, in order, and finds those of the key.
 func (t *target) match() error {
-	has := func(name string) func(column) bool { return func(c column) bool { return c.name == name } }
-	for _, name := range t.batch.Columns {
-		if !slices.ContainsFunc(t.columns, has(name)) {
+	for i, name := range t.batch.Columns {
+		if i == len(t.columns) || t.columns[i].name != name {
 			return fmt.Errorf("no column %q", name)
 		}
 	}
 	for _, name := range t.batch.Key {
-		t.key = append(t.key, slices.IndexFunc(t.columns, has(name)))
+		t.key = append(t.key, slices.Index(t.batch.Columns, name))
 	}
 	return nil
 }
@@ -370,10 +369,10 @@ func (t *target) faultSQL(source, count string) (good, faults, refused, number s
 		tests = append(tests, "("+f.test+")")
 		cases = append(cases, fmt.Sprintf("when %s then %d", f.test, i+1))
 	}
-	any := strings.Join(tests, " or ")
+	bad := strings.Join(tests, " or ")
 	faults = fmt.Sprintf(`, pgretry_f as materialized (select pgretry_n, case %s end as fault from %s
-		where (select n < %s from pgretry_s) and (%s))`, strings.Join(cases, " "), source, count, any)
-	return "where not (" + any + ")", faults, "union all select pgretry_n, fault from pgretry_f ", " + (select count(*) from pgretry_f)"
+		where (select n < %s from pgretry_s) and (%s))`, strings.Join(cases, " "), source, count, bad)
+	return "where not (" + bad + ")", faults, "union all select pgretry_n, fault from pgretry_f ", " + (select count(*) from pgretry_f)"
 }
 
 func (t *target) keyList(prefix string) string {

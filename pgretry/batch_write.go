@@ -206,7 +206,10 @@ func (r *setReader) row(n, what int64) {
 	default:
 		r.single = true
 		r.told++
-		r.out[n-1].Outcome = map[int64]RecordOutcome{-1: Created, -2: Updated}[what]
+		r.out[n-1].Outcome = Created
+		if what == -2 {
+			r.out[n-1].Outcome = Updated
+		}
 	}
 }
 

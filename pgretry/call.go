@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // call is one Do: its attempts and what they met.
@@ -224,13 +222,6 @@ func (c *call) failed(f failure, stopped error) error {
 		Returned: f.returned,
 		Stopped:  stopped,
 	}
-}
-
-func sqlstateOf(err error) string {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.Code
-	}
-	return ""
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

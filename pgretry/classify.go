@@ -34,7 +34,10 @@ const (
 	protocolViolation     = "08P01"
 	completionUnknown     = "40003"
 	connectionExceptions  = "08" // a class
-	sqlstateClassLen      = 2
+)
+
+// What else the server says, in words and letters of the protocol.
+const (
 	severityError         = "ERROR"
 	severityFatal         = "FATAL"
 	severityPanic         = "PANIC"

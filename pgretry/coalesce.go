@@ -38,8 +38,9 @@ type item[T, R any] struct {
 }
 
 // Coalesce returns a Group that writes items with fn. fn may run again, as any closure; it returns one result per
-// item, in their order. Its ctx has the values of the first item's, and ends when those of all items have. When fn fails for several items with an error that is not worth a retry, it runs for each by
-// itself, so that a bad item fails alone.
+// item, in their order. Its ctx has the values of the first item's, and ends when those of all items have. When fn
+// fails for several items with an error that is not worth a retry, it runs for each by itself, so that a bad item fails
+// alone.
 func Coalesce[T, R any](db DB, fn func(ctx context.Context, tx pgx.Tx, items []T) ([]R, error), opts ...Option) *Group[T, R] {
 	return &Group[T, R]{db: db, fn: fn, runner: New(opts...), most: DefaultMostItems}
 }
@@ -118,10 +119,10 @@ func (g *Group[T, R]) serve(items []*item[T, R]) {
 			g.giveUp(left, alone)
 		}
 	}()
-	if g.write(items) != nil && len(items) > 1 {
+	if g.write(items) && len(items) > 1 {
 		alone = true
 		for len(left) > 0 {
-			_ = g.write(left[:1])
+			g.write(left[:1])
 			close(left[0].done)
 			left = left[1:]
 		}
@@ -150,8 +151,8 @@ func (g *Group[T, R]) giveUp(items []*item[T, R], alone bool) {
 
 var errGoexit = errors.New("coalesce: the closure ended its goroutine")
 
-// write runs one transaction for items. It returns an error if each should be tried by itself.
-func (g *Group[T, R]) write(items []*item[T, R]) (alone error) {
+// write runs one transaction for items, and tells whether each should be tried by itself.
+func (g *Group[T, R]) write(items []*item[T, R]) (again bool) {
 	ctx, cancel := untilAllEnd(items)
 	defer cancel()
 	values := make([]T, len(items))
@@ -172,10 +173,7 @@ func (g *Group[T, R]) write(items []*item[T, R]) (alone error) {
 			it.result = results[i]
 		}
 	}
-	if err != nil && !Stopped(err) && !errors.Is(err, ErrCommitUnknown) {
-		return err
-	}
-	return nil
+	return err != nil && !Stopped(err) && !errors.Is(err, ErrCommitUnknown)
 }
 
 // attempt turns a panic into an error: it must not end a goroutine that others wait for. After a closure that returned nil

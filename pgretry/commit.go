@@ -10,11 +10,11 @@ import (
 
 // commit sends COMMIT, and waits for the answer a little longer than the context: an answer that nobody waits for
 // leaves an unknown outcome. A connection that stays with the call is watched at less cost than by a context.
-func (c *call) commit(ctx context.Context, tx pgx.Tx, flight *flight, held bool) error {
+func (c *call) commit(ctx context.Context, tx pgx.Tx, flight *flight, stays bool) error {
 	switch {
 	case ctx.Done() == nil:
 		return tx.Commit(ctx)
-	case held:
+	case stays:
 		return flight.late.commit(ctx, tx, c.policy.Grace)
 	}
 	ctx, cancel := c.patient(ctx)

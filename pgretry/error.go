@@ -127,6 +127,10 @@ func SQLSTATE(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.SQLSTATE
 	}
+	return sqlstateOf(err)
+}
+
+func sqlstateOf(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code
 	}

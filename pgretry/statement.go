@@ -72,9 +72,9 @@ func atomicBody(sql string) (body string, found bool) {
 
 // mentionsNotify tells that sql may send a notification.
 func mentionsNotify(sql string) bool {
-	const word = "notify"
-	for i := 0; i+len(word) <= len(sql); i++ {
-		if sql[i]|0x20 == word[0] && isOneOf(sql[i:i+len(word)], word) {
+	const keyword = "notify"
+	for i := 0; i+len(keyword) <= len(sql); i++ {
+		if sql[i]|0x20 == keyword[0] && isOneOf(sql[i:i+len(keyword)], keyword) {
 			return true
 		}
 	}

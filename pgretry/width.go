@@ -3,8 +3,9 @@ package pgretry
 import "time"
 
 // Control of a learned gate's width: it halves when more than 40 % of a window's attempts met a conflict, and grows by
-// a quarter when fewer than 20 % did and somebody waited. (Two inside on one row give 50 %, so that one is the end.) A width that growth has just shown to be too
-// much is not tried again before a pause, which doubles each time from 250 ms to 16 s.
+// a quarter when fewer than 20 % did and somebody waited. (Two inside on one row give 50 %, so that one is the end.) A
+// width that growth has just shown to be too much is not tried again before a pause, which doubles each time from 250 ms
+// to 16 s.
 const (
 	firstWidth     = 4
 	easyWidth      = 16 // as wide as this, a gate that nobody conflicts at may be forgotten
