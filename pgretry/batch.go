@@ -138,7 +138,7 @@ func (b *Batch) validate() error {
 	}
 	for _, key := range append([]string{b.Newer}, b.Key...) {
 		if key != "" && !slices.Contains(b.Columns, key) {
-			return fmt.Errorf("a batch's column %q is not among its Columns", key)
+			return fmt.Errorf("a batch's Key or Newer names %q, which is not among its Columns", key)
 		}
 	}
 	return nil

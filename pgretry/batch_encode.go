@@ -39,7 +39,7 @@ func (t *target) encode(types *pgtype.Map, records [][]any, results []Record) (*
 			results[i] = Record{Failed, err}
 		}
 		if len(e.data) > 1<<30 {
-			return nil, fmt.Errorf("records beyond 1 GiB: make smaller batches")
+			return nil, errors.New("the records take more than 1 GiB: give fewer to an Upsert")
 		}
 	}
 	for i := range records {
@@ -64,7 +64,7 @@ type plan struct {
 
 func (e *encoded) record(t *target, types *pgtype.Map, plans []plan, i int, record []any) *RecordError {
 	if len(record) != e.width {
-		return &RecordError{SQLSTATE: "42601", Message: fmt.Sprintf("has %d values for %d columns", len(record), e.width)}
+		return &RecordError{SQLSTATE: "42601", Message: fmt.Sprintf("the record has %d values for %d columns", len(record), e.width)}
 	}
 	for k, value := range record {
 		s, err := e.value(&t.columns[k], types, &plans[k], value)

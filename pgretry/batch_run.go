@@ -12,8 +12,8 @@ import (
 )
 
 // errCareful leaves a transaction whose chunk holds a record that only the server can find. The call then runs it again,
-// whatever its policy allows, and the chunk is written with more care.
-var errCareful = errors.New("write the chunk with more care")
+// whatever its policy allows, and the chunk is written with more care. Observers see it, before the server's error.
+var errCareful = errors.New("the batch starts over with more care")
 
 // batchRun is one Upsert.
 type batchRun struct {

@@ -149,8 +149,8 @@ func (t *target) match() error {
 	return nil
 }
 
-// findFaults collects the tests for CHECK constraints and foreign keys, and whether NULL and length are tested here. A table with BEFORE ROW triggers gets
-// none: a trigger may mend what would be refused here.
+// findFaults collects the tests for CHECK constraints and foreign keys, and whether NULL and length are tested here. A
+// table with BEFORE ROW triggers gets none: a trigger may mend what would be refused here.
 func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error {
 	var triggers bool
 	// tgtype: 1 is ROW, 2 is BEFORE, 4 INSERT, 16 UPDATE. A foreign key to the table itself locks rows of it.

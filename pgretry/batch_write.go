@@ -142,7 +142,7 @@ func (t *target) execute(ctx context.Context, conn *pgx.Conn, s setStatement, ro
 }
 
 // errUntold is no error of the server: a written row has another key than its record, such as one that a trigger changed.
-var errUntold = errors.New("the table changes keys: what became of each record shows record by record")
+var errUntold = errors.New("the table gave a row another key than its record")
 
 // setStatement is a statement that writes rows, and the one that tells more of them.
 type setStatement struct {

@@ -163,7 +163,7 @@ func (g *Group[T, R]) write(items []*item[T, R]) (again bool) {
 	err := g.attempt(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		results, err = g.fn(ctx, tx, slices.Clone(values)) // which it may sort
 		if err == nil && len(results) != len(values) {
-			return fmt.Errorf("coalesce: %d results for %d items", len(results), len(values))
+			return fmt.Errorf("coalesce: the closure returned %d results for %d items", len(results), len(values))
 		}
 		return err
 	})

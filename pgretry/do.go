@@ -24,7 +24,7 @@ type Func = func(ctx context.Context, tx pgx.Tx) error
 //
 // Do returns nil when the transaction is committed. An error of fn that has nothing to do with PostgreSQL comes back
 // unchanged, after a rollback. Everything else is an [*Error]; test it with errors.Is for [ErrExhausted],
-// [ErrCommitUnknown], [ErrNested] or the context's error.
+// [ErrCommitUnknown], [ErrNested], [ErrFinishedByClosure] or the context's error, and ask [SQLSTATE] for the code.
 //
 // Do uses a [Runner] that the whole process shares.
 func Do(ctx context.Context, db DB, fn func(ctx context.Context, tx pgx.Tx) error, opts ...Option) error {

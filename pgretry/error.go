@@ -17,7 +17,7 @@ var (
 	ErrCommitUnknown = errors.New("commit outcome unknown")
 	// ErrNested says that Do was called inside the closure of another Do on the same database. The inner transaction
 	// could wait for the outer one forever, and would survive its rollback.
-	ErrNested = errors.New("nested call on the same database")
+	ErrNested = errors.New("Do inside the closure of another Do on the same database: pass its tx on")
 	// ErrFinishedByClosure is what tx.Commit and tx.Rollback return inside a closure, where they do nothing: Do
 	// commits when the closure returns nil and rolls back when it returns an error. SQL that would end the transaction is
 	// refused with it too, and the call then ends with it; so does a call whose closure ended the transaction all the same.
@@ -72,8 +72,8 @@ type Error struct {
 	Err error
 	// Returned is what the closure returned in the last attempt, which need not mention Err.
 	Returned error
-	// Stopped is why no further attempt was made: [ErrExhausted], [ErrCommitUnknown], [ErrNested] or the context's
-	// error; nil when Err is simply not worth a retry.
+	// Stopped is why no further attempt was made: [ErrExhausted], [ErrCommitUnknown], [ErrNested], the context's error
+	// or that of [Policy.BeforeRetry]; nil when Err is simply not worth a retry.
 	Stopped error
 }
 
