@@ -19,14 +19,15 @@
 //
 //   - reads inside the transaction whatever decides what it writes: what was read before [Do] is as old as the conflict;
 //   - sets the variables that it leaves behind anew in each run: append to a slice that you make inside;
-//   - uses the tx and the ctx it is given, and no other connection: that would see, and keep, what is undone. What it
-//     sends through tx.Conn() is not seen either, and must not end the transaction;
+//   - uses the tx and the ctx it is given, and no other connection: what that writes stays when the transaction is undone.
+//     What it sends through tx.Conn() is not seen by pgretry, and must not end the transaction;
 //   - sends no mail, message or request: do that after Do has returned nil, or write it to an outbox table;
 //   - is quick: a slow one holds a connection and locks, and meets more conflicts;
 //   - returns every error. One that it swallows leaves the transaction aborted; Do then judges by the first error of
 //     the transaction, which it keeps, and not by the 25P02 that follows;
 //   - reads or closes the rows that it asks for, and keeps no tx: after the closure its methods return pgx.ErrTxClosed.
-//     What tx.LargeObjects gives would go on to another's transaction: pgretry does not see it;
+//     It keeps nothing of tx.LargeObjects either, which pgretry does not see: used later, that would work in somebody
+//     else's transaction;
 //   - neither commits nor rolls back: tx.Commit and tx.Rollback return [ErrFinishedByClosure] and do nothing. COMMIT,
 //     ROLLBACK and their like as SQL are refused with the same error, are not sent, and end the call with a rollback;
 //   - calls no Do on the same database: that returns [ErrNested]. Pass tx to functions that need it.
@@ -48,8 +49,8 @@
 //	25006, 0A000 from BEGIN: a standby answers              after reconnecting, for the primary may have moved
 //	a connection lost during COMMIT                         once it is known that nothing was committed
 //
-// Nothing else is. 57014 (a statement timeout or a cancellation) is not: it would take as long again. Nor is 08P01 that the
-// server raises for a statement: it does not fit its arguments.
+// Nothing else is, unless [WithRetryOn] names it: a statement that met its timeout or was cancelled (57014) would take as
+// long again, and one that does not fit its arguments (08P01 from a statement) would not fit them then.
 //
 // # A lost answer to COMMIT
 //
@@ -67,8 +68,9 @@
 //   - [WithKey] names what a transaction conflicts on. Transactions of one key run one after another.
 //   - Without a key, conflicts teach the [Runner] which transactions meet, by the name of the transaction and the
 //     table, and how many of them may run at once. The width halves when too many attempts meet, and grows back.
-//     Without [WithName] the closure's place in the program is the name. A helper that wraps Do puts the whole program
-//     into one queue so: let it pass a name on. READ ONLY transactions below SERIALIZABLE meet nobody and do not queue.
+//     Without [WithName] the closure's place in the program is the name. A helper that wraps Do has one closure for the
+//     whole program, and so one queue: let it pass a name on. READ ONLY transactions below SERIALIZABLE meet nobody and
+//     do not queue.
 //   - Transactions of several names at one queue share its time by [WithWeight], so that many short readers do not
 //     starve one long writer.
 //   - If conflicts go on, from other processes, the queue's first takes a session advisory lock before BEGIN. Behind a
