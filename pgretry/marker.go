@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,117 +38,6 @@ func PurgeMarkers(ctx context.Context, db DB, age time.Duration) (n int64, err e
 		return err
 	}, WithName("pgretry: purge markers"), WithIsolation(pgx.ReadCommitted))
 	return n, err
-}
-
-// absentFor is how long a database is taken to have no marker table before looking again.
-const absentFor = time.Minute
-
-// markers is what is known of one role's marker table.
-type markers struct {
-	table string // qualified and quoted; empty when absent
-	found time.Time
-}
-
-// markerTables remembers which databases have a marker table.
-type markerTables struct {
-	mu    sync.Mutex
-	known map[roleID]*markerEntry
-	last  atomic.Pointer[markerEntry] // the one asked for last: most Runners know one database
-}
-
-// markerEntry is what is known of one database.
-type markerEntry struct {
-	id     *roleID
-	latest atomic.Pointer[markers]
-
-	anyRefused atomic.Bool
-	mu         sync.Mutex
-	refused    map[string]time.Time // when transactions of a name could last not write it
-}
-
-// mostRefused names are remembered.
-const mostRefused = 1000
-
-// refuse notes that transactions of this name cannot write the marker, such as those that switch to another role.
-func (e *markerEntry) refuse(name string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.refused == nil || len(e.refused) >= mostRefused {
-		e.refused = map[string]time.Time{}
-	}
-	e.refused[name] = time.Now()
-	e.anyRefused.Store(true)
-}
-
-func (e *markerEntry) refuses(name string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	at, ok := e.refused[name]
-	return ok && time.Since(at) < absentFor
-}
-
-func (mt *markerTables) entry(id *roleID) *markerEntry {
-	if e := mt.last.Load(); e != nil && e.id == id {
-		return e
-	}
-	mt.mu.Lock()
-	defer mt.mu.Unlock()
-	e := mt.known[*id]
-	if e == nil {
-		if mt.known == nil {
-			mt.known = map[roleID]*markerEntry{}
-		}
-		e = &markerEntry{id: id}
-		mt.known[*id] = e
-	}
-	mt.last.Store(e)
-	return e
-}
-
-// of returns the marker table of the database with the given id, "" for none. Every call looks that finds nothing known:
-// were one to look for all, it could wait for a connection that another holds. Where an absence is old, one call looks.
-func (mt *markerTables) of(ctx context.Context, id *roleID, db DB) (table string, err error) {
-	e := mt.entry(id)
-	m := e.latest.Load()
-	if m.fresh() {
-		return m.table, nil
-	}
-	meanwhile := &markers{found: time.Now()}
-	if m != nil && !e.latest.CompareAndSwap(m, meanwhile) {
-		return "", nil
-	}
-	found, err := findMarkers(ctx, base(db))
-	if err != nil {
-		e.latest.CompareAndSwap(meanwhile, m)
-		return "", err
-	}
-	e.latest.Store(&found)
-	return found.table, nil
-}
-
-func (m *markers) fresh() bool {
-	return m != nil && (m.table != "" || time.Since(m.found) < absentFor)
-}
-
-func (mt *markerTables) forget(db DB) { mt.entry(identify(db)).latest.Store(nil) }
-
-func findMarkers(ctx context.Context, db DB) (m markers, err error) {
-	m.found = time.Now()
-	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		m.table, err = markerTable(ctx, tx)
-		return err
-	})
-	return m, err
-}
-
-// markerTable is "" where there is none that the role may use.
-func markerTable(ctx context.Context, tx pgx.Tx) (table string, err error) {
-	err = tx.QueryRow(ctx, `select coalesce((
-		select quote_ident(nspname) || '.' || quote_ident(relname)
-		from pg_class c join pg_namespace n on n.oid = relnamespace
-		where c.oid = to_regclass('pgretry_commit') and has_table_privilege(c.oid, 'select')
-			and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update')), '')`).Scan(&table)
-	return table, err
 }
 
 // marker is the row that one attempt leaves behind when it commits.

@@ -13,8 +13,7 @@ import (
 func (c *call) settle(ctx context.Context, m *marker, f failure) failure {
 	switch {
 	case c.policy.classify(StageCommit, f.Err) != unknown:
-		if m != nil && m.refused(f.Err) {
-			c.runner.markers.forget(c.db)
+		if m != nil && refusesMarker(f.Err) {
 			c.runner.markers.entry(c.id).refuse(c.laneName())
 			f.Err = fmt.Errorf("%w: %w", errMarker, f.Err)
 		}
@@ -37,9 +36,9 @@ func (c *call) settle(ctx context.Context, m *marker, f failure) failure {
 	return f
 }
 
-// refused tells that err is about the marker: its table was dropped, a right was revoked, or the closure has switched to
-// a role without rights on it or to READ ONLY.
-func (m *marker) refused(err error) bool {
+// refusesMarker tells that err is about the marker: its table was dropped, a right was revoked, or the closure has switched
+// to a role without rights on it or to READ ONLY.
+func refusesMarker(err error) bool {
 	switch sqlstateOf(err) {
 	case undefinedTable, undefinedColumn, insufficientPrivilege, readOnlyTransaction:
 		return true
