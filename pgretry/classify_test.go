@@ -90,32 +90,6 @@ func TestOptionalFailuresAreBounded(t *testing.T) {
 
 func TestConnections(t *testing.T) {
 	t.Parallel()
-	t.Run("ALostOneIsReplacedBeforeCommit", func(t *testing.T) {
-		t.Parallel()
-		pool, runs := counters(t, 1), 0
-		require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-			runs++
-			if runs == 1 {
-				_, err := pool.Exec(ctx, `select pg_terminate_backend($1)`, tx.Conn().PgConn().PID())
-				require.NoError(t, err)
-			}
-			return increment(ctx, tx, 1)
-		}))
-		require.Equal(t, 2, runs)
-		require.Equal(t, 1, value(t, pool, 1))
-	})
-	t.Run("OneTerminatedWhileIdleIsReplaced", func(t *testing.T) {
-		t.Parallel()
-		pool := counters(t, 1)
-		conn, err := pool.Acquire(t.Context())
-		require.NoError(t, err)
-		pid := conn.Conn().PgConn().PID()
-		conn.Release()
-		other := pgtest.Pool(t, 1)
-		_, err = other.Exec(t.Context(), `select pg_terminate_backend($1, 5000)`, pid)
-		require.NoError(t, err)
-		require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }))
-	})
 	t.Run("ARefusedOneIsRetriedSlowly", func(t *testing.T) {
 		t.Parallel()
 		pgtest.URL(t)
@@ -133,31 +107,6 @@ func TestConnections(t *testing.T) {
 		require.ErrorIs(t, err, pgretry.ErrExhausted)
 		slow := pgretry.DefaultSlowWait
 		require.Equal(t, []time.Duration{slow, 2 * slow, 4 * slow}, bounds)
-	})
-	t.Run("AnEndedContextKeepsIt", func(t *testing.T) {
-		t.Parallel()
-		pool := counters(t, 1)
-		ctx, cancel := context.WithCancel(t.Context())
-		err := pgretry.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
-			err := increment(ctx, tx, 1)
-			cancel()
-			return err
-		})
-		require.ErrorIs(t, err, context.Canceled)
-		require.EqualValues(t, 1, pool.Stat().TotalConns())
-		require.Zero(t, value(t, pool, 1))
-	})
-	t.Run("AttemptTimeoutEndsTheCall", func(t *testing.T) {
-		t.Parallel()
-		pool := counters(t, 1)
-		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `select pg_sleep(60)`)
-			return err
-		}, pgretry.WithAttemptTimeout(20*time.Millisecond))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		var e *pgretry.Error
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, 1, e.Attempts)
 	})
 	t.Run("TheReserveIsLeftFree", func(t *testing.T) {
 		t.Parallel()

@@ -98,16 +98,6 @@ func TestClosureEndsOddly(t *testing.T) {
 		require.Equal(t, 1, runs)
 		eventually(t, func() bool { return pool.Stat().AcquiredConns() == 0 })
 	})
-	t.Run("CommitsBySQL", func(t *testing.T) {
-		t.Parallel()
-		pool := counters(t, 1)
-		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `commit`)
-			return err
-		})
-		require.ErrorIs(t, err, pgretry.ErrFinishedByClosure)
-		require.Zero(t, pool.Stat().AcquiredConns())
-	})
 }
 
 // TestClosureAndItsErrors is about closures that hide what happened.

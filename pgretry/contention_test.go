@@ -214,14 +214,6 @@ func TestCoalesce(t *testing.T) {
 		noErrors(t, errs)
 		require.Equal(t, 19, value(t, pool, 1))
 	})
-	t.Run("EndsWithTheContext", func(t *testing.T) {
-		t.Parallel()
-		_, group := setup(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		_, err := group.Do(ctx, 1)
-		require.ErrorIs(t, err, context.Canceled)
-	})
 }
 
 // TestCoalesceMisused is about closures and callers that do what they should not: the others must not suffer.

@@ -217,12 +217,14 @@ func TestDo(t *testing.T) {
 		pool := counters(t, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		err := pgretry.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+			err := increment(ctx, tx, 1)
 			cancel()
-			return nil
+			return err
 		})
 		require.ErrorIs(t, err, context.Canceled)
 		require.EqualValues(t, 1, pool.Stat().TotalConns())
 		require.Zero(t, pool.Stat().AcquiredConns())
+		require.Zero(t, value(t, pool, 1))
 	})
 	t.Run("RollsBackWhenTheClosurePanics", func(t *testing.T) {
 		t.Parallel()

@@ -292,32 +292,6 @@ func TestReserveAndKeys(t *testing.T) {
 	require.Zero(t, pool.Stat().AcquiredConns())
 }
 
-// TestLockOfAnotherRole has two pools of one database that differ in their search path take turns at one key.
-func TestLockOfAnotherRole(t *testing.T) {
-	t.Parallel()
-	pools := []*pgxpool.Pool{counters(t, 1), counters(t, 1)}
-	runner, seen := pgretry.New(pgretry.WithKey(t.Name()), pgretry.WithBackoff(1, 1)), &recorded{}
-	var wg sync.WaitGroup
-	errs := make([]error, 40)
-	for i := range errs {
-		wg.Go(func() {
-			runs := 0
-			errs[i] = runner.Do(t.Context(), pools[i%2], func(ctx context.Context, tx pgx.Tx) error {
-				if runs++; runs == 1 {
-					_, err := tx.Exec(ctx, raise("40001"))
-					return err
-				}
-				return increment(ctx, tx, 1)
-			}, pgretry.WithObserver(seen))
-		})
-	}
-	wg.Wait()
-	noErrors(t, errs)
-	require.True(t, seen.noticed(pgretry.NoticeLocked))
-	require.Equal(t, 20, value(t, pools[0], 1))
-	require.Equal(t, 20, value(t, pools[1], 1))
-}
-
 func TestCoalesceGathers(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.Pool(t, 2)
