@@ -99,7 +99,7 @@ func TestConnections(t *testing.T) {
 		require.NoError(t, err)
 		defer pool.Close()
 		var bounds []time.Duration
-		err = pgretry.New().Do(t.Context(), pool, func(context.Context, pgx.Tx) error { return nil },
+		err = pgretry.New().Do(t.Context(), pool, nothing,
 			func(p *pgretry.Policy) {
 				p.MaxAttempts = 4
 				p.Jitter = func(bound time.Duration) time.Duration { bounds = append(bounds, bound); return 0 }
@@ -115,7 +115,6 @@ func TestConnections(t *testing.T) {
 		require.NoError(t, runner.Do(t.Context(), pool, func(ctx context.Context, _ pgx.Tx) error {
 			short, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 			defer cancel()
-			nothing := func(context.Context, pgx.Tx) error { return nil }
 			require.ErrorIs(t, runner.Do(short, pool, nothing), context.DeadlineExceeded)
 			return runner.Do(t.Context(), pool, nothing, pgretry.WithUseReserve())
 		}))

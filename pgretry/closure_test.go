@@ -36,7 +36,7 @@ func TestClosureEndsOddly(t *testing.T) {
 		require.Zero(t, pool.Stat().AcquiredConns())
 		require.Zero(t, value(t, pool, 1))
 		// The key is free again.
-		require.NoError(t, before.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }))
+		require.NoError(t, before.Do(t.Context(), pool, add))
 	})
 	t.Run("LeavesNothingThatLooksForBlockersAfterAPanic", func(t *testing.T) {
 		t.Parallel()
@@ -130,7 +130,7 @@ func TestClosureAndItsErrors(t *testing.T) {
 		require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 			return pgretry.Do(ctx, other, func(ctx context.Context, _ pgx.Tx) error {
 				// And back into the first, which is refused.
-				err := pgretry.Do(ctx, pool, func(context.Context, pgx.Tx) error { return nil })
+				err := pgretry.Do(ctx, pool, nothing)
 				require.ErrorIs(t, err, pgretry.ErrNested)
 				return nil
 			})
@@ -169,7 +169,6 @@ func TestSmallPool(t *testing.T) {
 		pgtest.Exec(t, pool, append(statements, `create table counter (id int primary key, n int not null)`, `insert into counter values (1, 0)`)...)
 		return pool
 	}
-	add := func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
 	t.Run("ManyCallsShareOneConnection", func(t *testing.T) {
 		t.Parallel()
 		pool := one(t, pgretry.MarkerMigration)
@@ -186,7 +185,7 @@ func TestSmallPool(t *testing.T) {
 		// Conflicts from outside switch the lock on.
 		require.NoError(t, runner.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
 			if runs++; runs <= 4 {
-				_, err := tx.Exec(ctx, `do $$ begin raise exception using errcode = '40001'; end $$`)
+				_, err := tx.Exec(ctx, raise("40001"))
 				return err
 			}
 			return add(ctx, tx)
@@ -232,7 +231,7 @@ func TestSmallPool(t *testing.T) {
 		runner := pgretry.New(pgretry.WithKey("row 1"), pgretry.WithObserver(seen), pgretry.WithBackoff(1, 1), pgretry.WithMaxElapsed(20*time.Second))
 		require.NoError(t, runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 			if runs++; runs <= 4 {
-				_, err := tx.Exec(ctx, `do $$ begin raise exception using errcode = '40001'; end $$`)
+				_, err := tx.Exec(ctx, raise("40001"))
 				return err
 			}
 			if err := add(ctx, tx); err != nil || runs > 5 {
@@ -276,13 +275,13 @@ func TestSmallPool(t *testing.T) {
 		<-inside
 		waits := make(chan error, 1)
 		go func() {
-			waits <- pgretry.Do(t.Context(), pool, func(context.Context, pgx.Tx) error { return nil })
+			waits <- pgretry.Do(t.Context(), pool, nothing)
 		}()
 		wg.Go(pool.Close)
 		close(leave)
 		<-waits // with the connection that came free, or the pool's error; but it ends
 		wg.Wait()
-		err = pgretry.Do(t.Context(), pool, func(context.Context, pgx.Tx) error { return nil })
+		err = pgretry.Do(t.Context(), pool, nothing)
 		var e *pgretry.Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, 1, e.Attempts)
@@ -328,12 +327,12 @@ func TestTermination(t *testing.T) {
 	t.Run("Begin", func(t *testing.T) {
 		t.Parallel()
 		pool, seen := setup(t)
-		require.NoError(t, pgretry.Do(t.Context(), pool, func(context.Context, pgx.Tx) error { return nil })) // knows the marker's table
+		require.NoError(t, pgretry.Do(t.Context(), pool, nothing)) // knows the marker's table
 		for _, conn := range pool.AcquireAllIdle(t.Context()) {
 			terminate(t, pool, conn.Conn().PgConn().PID())
 			conn.Release()
 		}
-		require.NoError(t, pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }, pgretry.WithObserver(seen)))
+		require.NoError(t, pgretry.Do(t.Context(), pool, add, pgretry.WithObserver(seen)))
 		require.Equal(t, 1, value(t, pool, 1))
 	})
 	for name, before := range map[string]bool{"ClosureBeforeItsStatement": true, "Commit": false} {
@@ -374,7 +373,7 @@ func TestTermination(t *testing.T) {
 			runs := 0
 			_ = pgretry.New(pgretry.WithKey("row 1"), pgretry.WithBackoff(1, 1)).Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 				if runs++; runs <= 2 {
-					_, err := tx.Exec(ctx, `do $$ begin raise exception using errcode = '40001'; end $$`)
+					_, err := tx.Exec(ctx, raise("40001"))
 					return err
 				}
 				close(locked)
@@ -387,7 +386,7 @@ func TestTermination(t *testing.T) {
 		go func() {
 			done <- runner.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 				if runs++; runs <= 2 {
-					_, err := tx.Exec(ctx, `do $$ begin raise exception using errcode = '40001'; end $$`)
+					_, err := tx.Exec(ctx, raise("40001"))
 					return err
 				}
 				return increment(ctx, tx, 1)

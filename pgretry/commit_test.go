@@ -244,7 +244,6 @@ func TestMarkers(t *testing.T) {
 		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pgretry_commit`).Scan(&n))
 		return n
 	}
-	add := func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
 	t.Run("OnlyTransactionsThatWroteLeaveOne", func(t *testing.T) {
 		t.Parallel()
 		pool, runner := setup(t)

@@ -90,12 +90,12 @@ func TestContention(t *testing.T) {
 		<-inside
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		err := runner.Do(ctx, pool, func(context.Context, pgx.Tx) error { return nil })
+		err := runner.Do(ctx, pool, nothing)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.EqualValues(t, 1, pool.Stat().TotalConns())
 		close(done)
 		wg.Wait()
-		require.NoError(t, runner.Do(t.Context(), pool, func(context.Context, pgx.Tx) error { return nil }))
+		require.NoError(t, runner.Do(t.Context(), pool, nothing))
 	})
 	t.Run("DeadlocksEnd", func(t *testing.T) {
 		t.Parallel()

@@ -123,7 +123,7 @@ func TestCommitLeavesNoDeadline(t *testing.T) {
 			defer holder.release()
 			done := make(chan error, 1)
 			go func() {
-				done <- pgretry.Do(ctx, db, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
+				done <- pgretry.Do(ctx, db, add)
 			}()
 			holder.await(t)
 			cancel()

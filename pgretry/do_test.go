@@ -33,6 +33,8 @@ func increment(ctx context.Context, tx pgx.Tx, id int) error {
 	return err
 }
 
+func add(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
+
 func value(t testing.TB, pool *pgxpool.Pool, id int) (n int) {
 	t.Helper()
 	require.NoError(t, pool.QueryRow(t.Context(), `select n from counter where id = $1`, id).Scan(&n))
@@ -149,7 +151,7 @@ func TestDo(t *testing.T) {
 		pool, runs := counters(t, 1), 0
 		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 			runs++
-			_, err := tx.Exec(ctx, `do $$ begin raise exception using errcode = '40001'; end $$`)
+			_, err := tx.Exec(ctx, raise("40001"))
 			return err
 		}, pgretry.WithMaxAttempts(3))
 		var e *pgretry.Error
@@ -183,7 +185,7 @@ func TestDo(t *testing.T) {
 		embedding := struct{ *pgxpool.Pool }{pool}
 		for name, inner := range map[string]pgretry.DB{"pool": pool, "conn": conn, "alias": alias, "embedding": embedding} {
 			err := pgretry.Do(t.Context(), pool, func(ctx context.Context, _ pgx.Tx) error {
-				return pgretry.Do(ctx, inner, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
+				return pgretry.Do(ctx, inner, add)
 			})
 			require.ErrorIs(t, err, pgretry.ErrNested, name)
 		}

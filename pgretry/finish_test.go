@@ -12,8 +12,6 @@ import (
 	"github.com/concord-home/concord/pgretry/internal/pgtest"
 )
 
-const raise40001 = `do $$ begin raise exception using errcode = '40001'; end $$`
-
 // TestTransactionEndedBySQL has closures that try to end their transaction by a statement.
 func TestTransactionEndedBySQL(t *testing.T) {
 	t.Parallel()
@@ -95,7 +93,7 @@ func TestTransactionEndedBySQL(t *testing.T) {
 			if _, err := tx.Conn().Exec(ctx, `commit`); err != nil { // past the tx, which cannot refuse it
 				return err
 			}
-			_, err := tx.Exec(ctx, raise40001)
+			_, err := tx.Exec(ctx, raise("40001"))
 			return err
 		})
 		require.ErrorIs(t, err, pgretry.ErrFinishedByClosure)
@@ -115,7 +113,7 @@ func TestErrorsOfAnotherDatabase(t *testing.T) {
 			outerRuns++
 			return pgretry.Do(ctx, inner, func(ctx context.Context, tx pgx.Tx) error {
 				innerRuns++
-				_, err := tx.Exec(ctx, raise40001)
+				_, err := tx.Exec(ctx, raise("40001"))
 				return err
 			}, pgretry.WithBackoff(1, 1), pgretry.WithMaxAttempts(3))
 		})
@@ -132,7 +130,7 @@ func TestErrorsOfAnotherDatabase(t *testing.T) {
 		go func() {
 			done <- pgretry.Do(t.Context(), outer, func(ctx context.Context, _ pgx.Tx) error {
 				runs++
-				return pgretry.Do(ctx, inner, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
+				return pgretry.Do(ctx, inner, add)
 			})
 		}()
 		holder.await(t)
@@ -151,7 +149,7 @@ func TestUnknownByTheServersWord(t *testing.T) {
 		pgtest.Exec(t, pool,
 			`create function fail() returns trigger language plpgsql as $$ begin raise exception using errcode = '`+sqlstate+`'; end $$`,
 			`create constraint trigger fail after update on counter deferrable initially deferred for each row execute function fail()`)
-		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
+		err := pgretry.Do(t.Context(), pool, add)
 		require.ErrorIs(t, err, pgretry.ErrCommitUnknown, sqlstate)
 		var e *pgretry.Error
 		require.True(t, errors.As(err, &e))

@@ -24,7 +24,7 @@ func failTwice() pgretry.Func {
 		if runs++; runs > 2 {
 			return increment(ctx, tx, 1)
 		}
-		_, err := tx.Exec(ctx, `do $$ begin raise exception using errcode = '40001'; end $$`)
+		_, err := tx.Exec(ctx, raise("40001"))
 		return err
 	}
 }
@@ -144,7 +144,6 @@ func TestStatementsSent(t *testing.T) {
 			pool := pgtest.Connect(t, config)
 			pgtest.Exec(t, pool, setup, `create table counter (id int primary key, n int not null)`, `insert into counter values (1, 0)`)
 			runner := pgretry.New()
-			add := func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
 			require.NoError(t, runner.Do(t.Context(), pool, add)) // looks for the marker's table once
 			sent.take()
 			require.NoError(t, runner.Do(t.Context(), pool, add))
@@ -261,7 +260,7 @@ func TestContext(t *testing.T) {
 			holder := holdCommits(t, pool)
 			defer holder.release()
 			go func() {
-				done <- pgretry.Do(ctx, wrap(pool), func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) })
+				done <- pgretry.Do(ctx, wrap(pool), add)
 			}()
 			holder.await(t)
 			cancel()
@@ -278,7 +277,7 @@ func TestContext(t *testing.T) {
 		holder := holdCommits(t, pool)
 		defer holder.release()
 		go func() {
-			done <- pgretry.Do(ctx, pool, func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) },
+			done <- pgretry.Do(ctx, pool, add,
 				func(p *pgretry.Policy) { p.Grace = 10 * time.Millisecond })
 		}()
 		holder.await(t)

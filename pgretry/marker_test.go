@@ -26,7 +26,6 @@ func TestMarkerTableIsLookedForWithoutWaitingForOthers(t *testing.T) {
 	config.MaxConns, config.ConnConfig.Tracer = 1, asks
 	pool, runner := pgtest.Connect(t, config), pgretry.New()
 	pgtest.Exec(t, pool, pgretry.MarkerMigration, `create table counter (id int primary key, n int not null)`, `insert into counter values (1, 0)`)
-	add := func(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	conn, err := pool.Acquire(ctx)

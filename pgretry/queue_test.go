@@ -67,7 +67,7 @@ func keptOut(t *testing.T, runner *pgretry.Runner, pool *pgxpool.Pool, opts ...p
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	seen := &recorded{}
-	err := runner.Do(ctx, pool, func(context.Context, pgx.Tx) error { return nil },
+	err := runner.Do(ctx, pool, nothing,
 		append(opts, pgretry.WithMaxElapsed(50*time.Millisecond), pgretry.WithObserver(seen))...)
 	if err == nil {
 		return false
@@ -90,7 +90,7 @@ func TestQueueWhoseHolderEndsOddly(t *testing.T) {
 		}()
 		<-inside
 		ctx := whenQueued(t.Context())
-		go func() { done <- runner.Do(ctx, pool, func(context.Context, pgx.Tx) error { return nil }) }()
+		go func() { done <- runner.Do(ctx, pool, nothing) }()
 		<-ctx.waits
 		close(free)
 		require.NoError(t, <-done)
@@ -102,9 +102,9 @@ func TestQueueWhoseHolderEndsOddly(t *testing.T) {
 		leave := stay(t, runner, pool)
 		ended := &endsLate{queued: whenQueued(context.Background()), done: make(chan struct{}), meanwhile: leave}
 		first, second := make(chan error, 1), make(chan error, 1)
-		go func() { first <- runner.Do(ended, pool, func(context.Context, pgx.Tx) error { return nil }) }()
+		go func() { first <- runner.Do(ended, pool, nothing) }()
 		<-ended.waits
-		go func() { second <- runner.Do(other, pool, func(context.Context, pgx.Tx) error { return nil }) }()
+		go func() { second <- runner.Do(other, pool, nothing) }()
 		<-other.waits
 		close(ended.done)
 		require.ErrorIs(t, <-first, context.Canceled)
