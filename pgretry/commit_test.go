@@ -226,11 +226,6 @@ func awaitCommit(t *testing.T, admin *pgx.Conn) (pid uint32) {
 	return pid
 }
 
-func eventually(t *testing.T, ok func() bool) {
-	t.Helper()
-	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)
-}
-
 func TestMarkers(t *testing.T) {
 	t.Parallel()
 	setup := func(t *testing.T) (*pgxpool.Pool, *pgretry.Runner) {

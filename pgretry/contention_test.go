@@ -37,13 +37,6 @@ func together(t *testing.T, n, rounds int, runner func(worker int) *pgretry.Runn
 	return errs
 }
 
-func noErrors(t *testing.T, errs []error) {
-	t.Helper()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
-}
-
 func TestContention(t *testing.T) {
 	t.Parallel()
 	one := func(r *pgretry.Runner) func(int) *pgretry.Runner { return func(int) *pgretry.Runner { return r } }

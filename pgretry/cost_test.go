@@ -21,8 +21,6 @@ import (
 	"github.com/concord-home/concord/pgretry/internal/pgtest"
 )
 
-func nothing(context.Context, pgx.Tx) error { return nil }
-
 // TestAllocations bounds what a call allocates beyond pgx's own transaction, with a key as without. It counts the
 // allocations of the whole process, so it runs alone.
 func TestAllocations(t *testing.T) {

@@ -13,41 +13,6 @@ import (
 	"github.com/concord-home/concord/pgretry/internal/pgtest"
 )
 
-// counters returns a pool on a table counter with rows 1 … n, each at zero.
-func counters(t testing.TB, n int) *pgxpool.Pool {
-	t.Helper()
-	pool := pgtest.Pool(t, 10)
-	pgtest.Exec(t, pool, `create table counter (id int primary key, n int not null)`)
-	_, err := pool.Exec(t.Context(), `insert into counter select i, 0 from generate_series(1, $1) i`, n)
-	require.NoError(t, err)
-	return pool
-}
-
-// increment reads row id and writes it back one higher.
-func increment(ctx context.Context, tx pgx.Tx, id int) error {
-	var n int
-	if err := tx.QueryRow(ctx, `select n from counter where id = $1`, id).Scan(&n); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, `update counter set n = $2 where id = $1`, id, n+1)
-	return err
-}
-
-func add(ctx context.Context, tx pgx.Tx) error { return increment(ctx, tx, 1) }
-
-func value(t testing.TB, pool *pgxpool.Pool, id int) (n int) {
-	t.Helper()
-	require.NoError(t, pool.QueryRow(t.Context(), `select n from counter where id = $1`, id).Scan(&n))
-	return n
-}
-
-// rival commits an increment of row 1 on another connection.
-func rival(t testing.TB, pool *pgxpool.Pool) {
-	t.Helper()
-	_, err := pool.Exec(t.Context(), `update counter set n = n + 1 where id = 1`)
-	require.NoError(t, err)
-}
-
 func TestDo(t *testing.T) {
 	t.Parallel()
 	t.Run("RetriesAfterAConflictWithANewSnapshot", func(t *testing.T) {

@@ -17,18 +17,6 @@ import (
 	"github.com/concord-home/concord/pgretry/pgretrytest"
 )
 
-// failTwice raises 40001 in the first two runs.
-func failTwice() pgretry.Func {
-	runs := 0
-	return func(ctx context.Context, tx pgx.Tx) error {
-		if runs++; runs > 2 {
-			return increment(ctx, tx, 1)
-		}
-		_, err := tx.Exec(ctx, raise("40001"))
-		return err
-	}
-}
-
 func TestPolicyExtremes(t *testing.T) {
 	t.Parallel()
 	pool := counters(t, 1)

@@ -15,27 +15,6 @@ import (
 	"github.com/concord-home/concord/pgretry/internal/pgtest"
 )
 
-// raise is a statement that fails with an SQLSTATE.
-func raise(sqlstate string) string {
-	return `do $$ begin raise exception using errcode = '` + sqlstate + `'; end $$`
-}
-
-// failing returns a closure that raises an SQLSTATE in its first runs, and then does as then says.
-func failing(runs int, sqlstate string, then func() error) pgretry.Func {
-	return func(ctx context.Context, tx pgx.Tx) error {
-		if runs--; runs >= 0 {
-			_, err := tx.Exec(ctx, raise(sqlstate))
-			return err
-		}
-		return then()
-	}
-}
-
-func succeed() error { return nil }
-
-// patience is enough for what must happen soon.
-const patience = 15 * time.Second
-
 // queued is a context that tells when a wait for it begins.
 type queued struct {
 	context.Context
