@@ -51,7 +51,8 @@ func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded, staged bool
 	if t.batch.Newer != "" {
 		ranked = append(ranked, slices.Index(t.batch.Columns, t.batch.Newer))
 	}
-	source, params, oids := t.arrays(e, ranked, rows)
+	source := t.unnest(ranked, ranked)
+	params, oids := t.arrays(e, ranked, rows)
 	if staged || slices.Contains(oids, 0) {
 		source, params, oids = stage+" as i", nil, nil
 		unread, err := t.stage(ctx, tx, e, rows)
@@ -77,14 +78,12 @@ func (t *target) askRank(ctx context.Context, tx pgx.Tx, e *encoded, staged bool
 	return superseded, err
 }
 
-// arrays is a source of rows from the given columns as arrays, with those arrays and their types.
-func (t *target) arrays(e *encoded, columns, rows []int) (source string, params [][]byte, oids []uint32) {
-	var list []column
+// arrays are the given columns of rows as arrays, with the types of those.
+func (t *target) arrays(e *encoded, columns, rows []int) (params [][]byte, oids []uint32) {
 	for _, k := range columns {
-		c := t.columns[k]
-		list, params, oids = append(list, c), append(params, e.array(c, k, rows)), append(oids, c.array)
+		params, oids = append(params, e.array(t.columns[k], k, rows)), append(oids, t.columns[k].array)
 	}
-	return unnestOnly(list), params, oids
+	return params, oids
 }
 
 // rankSQL gives the rows of a source in order, and of each whether the next supersedes it. Of a composite value `is not null`

@@ -261,8 +261,9 @@ func (t *target) compose() statements {
 		nulls = append(nulls, fmt.Sprintf("null::%s as %s", c.typeName, c.quoted))
 	}
 	list := strings.Join(names, ", ")
+	all := t.positions(func(column) bool { return true })
 	s := statements{
-		upsert: t.setSQL(list, t.unnest(t.columns), t.unnest(t.faultColumns()), "cardinality($1)"),
+		upsert: t.setSQL(list, t.unnest(all, all), t.unnest(t.positions(t.isTested), all), "cardinality($1)"),
 		merge:  t.setSQL(list, stage+" as i", stage+" as i", "(select count(*) from "+stage+")"),
 		create: fmt.Sprintf(`create temporary table pgretry_stage on commit drop as select %s, null::bigint as pgretry_n limit 0;
 			create temporary table pgretry_report (n bigint, created bool, sqlstate text, message text, col text, con text) on commit drop`,
@@ -272,28 +273,9 @@ func (t *target) compose() statements {
 		report: `select n, created, sqlstate, message, col, con from pg_temp.pgretry_report`,
 	}
 	if t.settled {
-		s.upsertDetail, s.mergeDetail = t.detailSQL(t.unnestKey()), t.detailSQL(stage+" as i")
+		s.upsertDetail, s.mergeDetail = t.detailSQL(t.unnest(t.key, t.key)), t.detailSQL(stage+" as i")
 	}
 	return s
-}
-
-// unnestKey is a source of the rows' keys from the arrays of those columns alone.
-func (t *target) unnestKey() string {
-	var columns []column
-	for _, k := range t.key {
-		columns = append(columns, t.columns[k])
-	}
-	return unnestOnly(columns)
-}
-
-// unnestOnly is a source of rows from the arrays of the given columns, which are all parameters there are.
-func unnestOnly(columns []column) string {
-	var names, arrays []string
-	for i, c := range columns {
-		names = append(names, c.quoted)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.typeName))
-	}
-	return fmt.Sprintf("unnest(%s) with ordinality as i(%s, pgretry_n)", strings.Join(arrays, ", "), strings.Join(names, ", "))
 }
 
 // detailSQL tells the rows that this transaction has written, as [target.setSQL] does. A row that ON CONFLICT updated
@@ -303,22 +285,30 @@ func (t *target) detailSQL(source string) string {
 		where t.xmin = pg_current_xact_id()::xid`, source, t.batch.Table.Sanitize(), t.keyList(""))
 }
 
-// unnest is a source of rows from the arrays of the given columns.
-func (t *target) unnest(columns []column) string {
+// unnest is a source of rows from the arrays of some columns. The parameters of the statement are the arrays of params.
+// Both are positions of columns.
+func (t *target) unnest(columns, params []int) string {
 	var names, arrays []string
-	for i, c := range t.columns {
-		if slices.ContainsFunc(columns, func(o column) bool { return o.name == c.name }) {
-			names = append(names, c.quoted)
-			arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.typeName))
-		}
+	for _, k := range columns {
+		names = append(names, t.columns[k].quoted)
+		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", 1+slices.Index(params, k), t.columns[k].typeName))
 	}
 	return fmt.Sprintf("unnest(%s) with ordinality as i(%s, pgretry_n)", strings.Join(arrays, ", "), strings.Join(names, ", "))
 }
 
-func (t *target) faultColumns() []column {
-	return slices.DeleteFunc(slices.Clone(t.columns), func(c column) bool {
-		return !slices.ContainsFunc(t.faults, func(f fault) bool { return slices.Contains(f.columns, c.name) })
-	})
+// positions are those of the columns that are wanted.
+func (t *target) positions(wanted func(column) bool) (list []int) {
+	for k, c := range t.columns {
+		if wanted(c) {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// isTested tells that a fault is looked for in the column.
+func (t *target) isTested(c column) bool {
+	return slices.ContainsFunc(t.faults, func(f fault) bool { return slices.Contains(f.columns, c.name) })
 }
 
 // setSQL is the statement that writes all good rows of a source at once and returns rows (n, what):
