@@ -1,14 +1,11 @@
 package pgretry
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -209,77 +206,6 @@ func (e *encoded) get(record, column int) (value []byte, null bool) {
 	return e.data[s.at : s.at+s.length], false
 }
 
-// same tells that two records have one key, by its bytes. A key with a NULL is nobody else's.
-func (e *encoded) same(a, b int) bool { return e.keys[a] != nil && bytes.Equal(e.keys[a], e.keys[b]) }
-
-// repeats tells that some records of the order have the key of another.
-func (e *encoded) repeats() bool {
-	for n := 1; n < len(e.order); n++ {
-		if e.same(e.order[n-1], e.order[n]) {
-			return true
-		}
-	}
-	return false
-}
-
-// keepLast leaves of each key the last record of the order alone; superseded tells of a place whether the next has the same
-// key.
-func (e *encoded) keepLast(superseded func(n int) bool) {
-	last := e.order[:0]
-	for n, i := range e.order {
-		if n+1 < len(e.order) && superseded(n) {
-			if e.before == nil {
-				e.before = map[int]int{}
-			}
-			e.before[e.order[n+1]] = i
-			continue
-		}
-		last = append(last, i)
-	}
-	e.order = last
-}
-
-// orderByKey sorts the order by key, then by position. Most comparisons see the start of the keys only.
-func (e *encoded) orderByKey() {
-	type place struct {
-		start uint64
-		row   int
-	}
-	places := make([]place, len(e.order))
-	for n, i := range e.order {
-		var start [8]byte
-		copy(start[:], e.keys[i])
-		places[n] = place{binary.BigEndian.Uint64(start[:]), i}
-	}
-	slices.SortFunc(places, func(a, b place) int {
-		if a.start != b.start {
-			return cmp.Compare(a.start, b.start)
-		}
-		return cmp.Or(bytes.Compare(e.keys[a.row], e.keys[b.row]), a.row-b.row)
-	})
-	for n := range places {
-		e.order[n] = places[n].row
-	}
-}
-
-// key is the record's key: the bytes of its column, or of several, each behind its length; nil if one of them is NULL.
-func (e *encoded) key(t *target, i int) []byte {
-	if len(t.key) == 1 {
-		value, _ := e.get(i, t.key[0])
-		return value
-	}
-	var key []byte
-	for _, k := range t.key {
-		value, null := e.get(i, k)
-		if null {
-			return nil
-		}
-		key = binary.BigEndian.AppendUint32(key, uint32(len(value)))
-		key = append(key, value...)
-	}
-	return key
-}
-
 // array is one column of the given records as a one-dimensional array.
 func (e *encoded) array(c column, k int, rows []int) []byte {
 	out := make([]byte, 20, 20+len(rows)*12)
@@ -302,18 +228,4 @@ func (e *encoded) appendValue(out []byte, record, column int, hasNull uint32) ([
 	}
 	out = binary.BigEndian.AppendUint32(out, uint32(len(value)))
 	return append(out, value...), hasNull
-}
-
-// copyData is the given records in COPY's binary format, with their position, counted from first, as the last column.
-func (e *encoded) copyData(rows []int, first int) []byte {
-	out := append(make([]byte, 0, len(rows)*(e.width+1)*12), "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
-	for n, i := range rows {
-		out = binary.BigEndian.AppendUint16(out, uint16(e.width+1))
-		for k := range e.width {
-			out, _ = e.appendValue(out, i, k, 0)
-		}
-		out = binary.BigEndian.AppendUint32(out, 8)
-		out = binary.BigEndian.AppendUint64(out, uint64(first+n))
-	}
-	return binary.BigEndian.AppendUint16(out, 0xffff)
 }

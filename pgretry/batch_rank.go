@@ -1,6 +1,8 @@
 package pgretry
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -105,4 +107,75 @@ func (t *target) rankSQL(source string) string {
 	return fmt.Sprintf(`select pgretry_n, (num_nulls(%s) = 0 and lead(pgretry_n) over (partition by %s order by %s pgretry_n) is not null)::int::bigint
 		from %s order by %[2]s, %[3]s pgretry_n`,
 		strings.Join(whole, ", "), key, order, source)
+}
+
+// same tells that two records have one key, by its bytes. A key with a NULL is nobody else's.
+func (e *encoded) same(a, b int) bool { return e.keys[a] != nil && bytes.Equal(e.keys[a], e.keys[b]) }
+
+// repeats tells that some records of the order have the key of another.
+func (e *encoded) repeats() bool {
+	for n := 1; n < len(e.order); n++ {
+		if e.same(e.order[n-1], e.order[n]) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepLast leaves of each key the last record of the order alone; superseded tells of a place whether the next has the same
+// key.
+func (e *encoded) keepLast(superseded func(n int) bool) {
+	last := e.order[:0]
+	for n, i := range e.order {
+		if n+1 < len(e.order) && superseded(n) {
+			if e.before == nil {
+				e.before = map[int]int{}
+			}
+			e.before[e.order[n+1]] = i
+			continue
+		}
+		last = append(last, i)
+	}
+	e.order = last
+}
+
+// orderByKey sorts the order by key, then by position. Most comparisons see the start of the keys only.
+func (e *encoded) orderByKey() {
+	type place struct {
+		start uint64
+		row   int
+	}
+	places := make([]place, len(e.order))
+	for n, i := range e.order {
+		var start [8]byte
+		copy(start[:], e.keys[i])
+		places[n] = place{binary.BigEndian.Uint64(start[:]), i}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if a.start != b.start {
+			return cmp.Compare(a.start, b.start)
+		}
+		return cmp.Or(bytes.Compare(e.keys[a.row], e.keys[b.row]), a.row-b.row)
+	})
+	for n := range places {
+		e.order[n] = places[n].row
+	}
+}
+
+// key is the record's key: the bytes of its column, or of several, each behind its length; nil if one of them is NULL.
+func (e *encoded) key(t *target, i int) []byte {
+	if len(t.key) == 1 {
+		value, _ := e.get(i, t.key[0])
+		return value
+	}
+	var key []byte
+	for _, k := range t.key {
+		value, null := e.get(i, k)
+		if null {
+			return nil
+		}
+		key = binary.BigEndian.AppendUint32(key, uint32(len(value)))
+		key = append(key, value...)
+	}
+	return key
 }

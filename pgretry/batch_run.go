@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // errCareful leaves a transaction whose chunk holds a record that only the server can find. The call then runs it again,
@@ -143,24 +141,6 @@ func (r *batchRun) beCareful(from int) {
 		r.careful[from] = true
 		from += r.chunk()
 	}
-}
-
-// recordStates are the SQLSTATEs by which the server refuses a record: bad data, a violated constraint, a value too long for an
-// index, an exception that a trigger raised, also with a state of its own, of a class that PostgreSQL does not have.
-const recordStates = `^(21|22|23|44|45|54|P0|[6-9I-OQ-WYZ])`
-
-var recordState = regexp.MustCompile(recordStates)
-
-// refusesRecord tells that err may be the fault of single records.
-func refusesRecord(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	switch {
-	case !ok || endsConnection(e):
-		return false
-	case e.Code == protocolViolation || e.Code == nameTooLong: // says the function that reads a type's bytes
-		return true
-	}
-	return recordState.MatchString(e.Code)
 }
 
 // committed takes over the outcomes of the transaction. A record supersedes those before it only now; if it was refused, the
