@@ -25,11 +25,13 @@ type fault struct {
 func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error {
 	var triggers bool
 	// tgtype: 1 is ROW, 2 is BEFORE, 4 INSERT, 16 UPDATE. A foreign key to the table itself locks rows of it.
-	err := tx.QueryRow(ctx, `select exists (select from pg_trigger where (tgrelid = $1::text::regclass or tgrelid in (select relid from pg_partition_tree($1::text::regclass)))
+	err := tx.QueryRow(ctx, `select exists (select from pg_trigger
+			where (tgrelid = $1::text::regclass or tgrelid in (select relid from pg_partition_tree($1::text::regclass)))
 			and not tgisinternal and tgtype & 3 = 3 and tgtype & 20 <> 0),
 		relkind = 'r' and not exists (select from pg_trigger where tgrelid = $1::text::regclass and not tgisinternal)
 			and not exists (select from pg_constraint where contype = 'f' and conrelid = $1::text::regclass and confrelid = conrelid),
-		relkind = 'r', relrowsecurity, relkind = 'v' or exists (select from pg_constraint where $1::text::regclass in (conrelid, confrelid) and condeferred)
+		relkind = 'r', relrowsecurity,
+		relkind = 'v' or exists (select from pg_constraint where $1::text::regclass in (conrelid, confrelid) and condeferred)
 		from pg_class where oid = $1::text::regclass`, table).Scan(&triggers, &t.settled, &t.plain, &t.secured, &t.deferred)
 	if err != nil || triggers {
 		return err
@@ -47,8 +49,8 @@ func (t *target) findFaults(ctx context.Context, tx pgx.Tx, table string) error 
 	return err
 }
 
-// readsRounded tells a test of a value that the column may change or compare otherwise: 10.04 passes `n <= 10` in a numeric(3,1),
-// and A passes `k = 'a'` where the collation ignores case.
+// readsRounded tells a test of a value that the column may change or compare otherwise: 10.04 passes `n <= 10` in a
+// numeric(3,1), and A passes `k = 'a'` where the collation ignores case.
 func (t *target) readsRounded(f fault) bool {
 	return slices.ContainsFunc(t.columns, func(c column) bool { return c.rounded && slices.Contains(f.columns, c.name) })
 }
@@ -77,7 +79,8 @@ const constraintTests = `
 				from unnest(conkey, confkey) k(mine, theirs)
 				join pg_attribute a on a.attrelid = conrelid and a.attnum = mine
 				join pg_attribute r on r.attrelid = confrelid and r.attnum = theirs)),
-		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23503', conname::text, format('violates foreign key constraint "%s"', conname)
+		(select array_agg(a.attname::text) from pg_attribute a where a.attrelid = conrelid and a.attnum = any(conkey)), '23503', conname::text,
+		format('violates foreign key constraint "%s"', conname)
 	from pg_constraint
 	where conrelid = $1::text::regclass and contype = 'f' and confmatchtype = 's' and not condeferrable and ` + timeless + `
 		and confrelid <> conrelid and has_table_privilege(confrelid, 'select') and not row_security_active(confrelid) and ` + enforced + `
@@ -97,7 +100,7 @@ func (c *column) fault(value []byte, null bool) *RecordError {
 	case null && c.notNull:
 		return &RecordError{SQLSTATE: "23502", Column: c.name, Message: fmt.Sprintf("column %q must not be null", c.name)}
 	case c.maxLength > 0 && utf8.RuneCount(bytes.TrimRight(value, " ")) > c.maxLength:
-		return &RecordError{SQLSTATE: "22001", Column: c.name, Message: fmt.Sprintf("column %q takes %d characters", c.name, c.maxLength)}
+		return &RecordError{SQLSTATE: "22001", Column: c.name, Message: fmt.Sprintf("column %q takes at most %d characters", c.name, c.maxLength)}
 	}
 	return nil
 }

@@ -17,7 +17,6 @@ type statements struct {
 	create                    string // of the temporary table
 	copy                      string // into it
 	loop                      string // record by record from it
-	report                    string // of the loop's outcomes
 }
 
 // stage is the temporary table; n is the row's position in its chunk.
@@ -37,9 +36,8 @@ func (t *target) compose() statements {
 		create: fmt.Sprintf(`create temporary table pgretry_stage on commit drop as select %s, null::bigint as pgretry_n limit 0;
 			create temporary table pgretry_report (n bigint, created bool, sqlstate text, message text, col text, con text) on commit drop`,
 			strings.Join(nulls, ", ")),
-		copy:   fmt.Sprintf("copy %s (%s, pgretry_n) from stdin (format binary)", stage, list),
-		loop:   t.loopSQL(names),
-		report: `select n, created, sqlstate, message, col, con from pg_temp.pgretry_report`,
+		copy: fmt.Sprintf("copy %s (%s, pgretry_n) from stdin (format binary)", stage, list),
+		loop: t.loopSQL(names),
 	}
 	if t.settled {
 		s.upsertDetail, s.mergeDetail = t.detailSQL(t.unnest(t.key, t.key)), t.detailSQL(stage+" as i")

@@ -104,8 +104,8 @@ const describeColumns = `
 		e.typtype = 'e', a.attnotnull,
 		case when e.oid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod > 0 then a.atttypmod - 4 else 0 end,
 		greatest(a.atttypmod, d.mod) >= 0 and e.oid <> 'varchar'::regtype or a.attcollation <> e.typcollation,
-		e.typtype = 'e' or not k.rounded and coalesce(co.collisdeterministic, true) and e.oid = any('{bool,int2,int4,int8,oid,uuid,bytea,date,time,timestamp,timestamptz,
-			name,text,varchar}'::regtype[]),
+		e.typtype = 'e' or not k.rounded and coalesce(co.collisdeterministic, true)
+			and e.oid = any('{bool,int2,int4,int8,oid,uuid,bytea,date,time,timestamp,timestamptz,name,text,varchar}'::regtype[]),
 		case when not co.collisdeterministic then format('%I.%I', cn.nspname, co.collname) else '' end,
 		e.typcategory in ('S', 'E'), e.typcategory in ('S', 'E') and current_setting('server_encoding') = 'UTF8'
 	from unnest($2::text[]) with ordinality c(name, n)

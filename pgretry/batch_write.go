@@ -172,16 +172,21 @@ func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([
 	if _, err := tx.Exec(ctx, t.sql.loop); err != nil {
 		return nil, err
 	}
-	report, err := tx.Query(ctx, t.sql.report)
-	if err != nil {
-		return nil, err
-	}
 	out := make([]written, len(rows))
 	for n, record := range rows {
 		out[n].record = record
 	}
 	for _, u := range unread {
 		out[u.n].Record = Record{Failed, u.err}
+	}
+	return out, readReport(ctx, tx, out)
+}
+
+// readReport adds what the loop says of each row that it has seen.
+func readReport(ctx context.Context, tx pgx.Tx, out []written) error {
+	report, err := tx.Query(ctx, `select n, created, sqlstate, message, col, con from pg_temp.pgretry_report`)
+	if err != nil {
+		return err
 	}
 	var n int64
 	var created *bool
@@ -200,5 +205,5 @@ func (t *target) loop(ctx context.Context, tx pgx.Tx, e *encoded, rows []int) ([
 		}
 		return nil
 	})
-	return out, err
+	return err
 }
