@@ -28,7 +28,7 @@ func (h heardUntil) fresh(records []concord.Record) (fresh []concord.Record, nex
 	fresh = records
 	dropped := false
 	for i, r := range records {
-		if next.takes(r.State) {
+		if next.takes(&records[i]) {
 			if dropped {
 				fresh = append(fresh, r)
 			}
@@ -39,12 +39,14 @@ func (h heardUntil) fresh(records []concord.Record) (fresh []concord.Record, nex
 	return fresh, next
 }
 
-// takes reports whether a change was not there before, and remembers it.
-func (h *heardUntil) takes(s *concord.State) bool {
+// takes reports whether a change was not there before, and remembers it. A new name
+// has a place of its own.
+func (h *heardUntil) takes(r *concord.Record) bool {
+	s := r.State
 	switch {
 	case s.Position.Seq == 0:
 		return true
-	case s.Position.Before(h.Position), s.Position == h.Position && h.there[s.EntityID]:
+	case s.Position.Before(h.Position), s.Position == h.Position && (h.there[s.EntityID] || r.RenamedFrom != ""):
 		return false
 	case s.Position != h.Position:
 		h.Position = s.Position

@@ -85,10 +85,10 @@ func (p *pastHome) follow(r *concord.Record) (n naming, follows bool) {
 // release is called when an entity is removed. It may have been renamed: what
 // follows under its name may be another entity, and gets another number until
 // the home says what became of the first. Entities without a registry entry
-// cannot be renamed and keep theirs.
+// cannot be renamed and keep theirs. The last removal of a message may be told again.
 func (p *pastHome) release(gone *concord.State) (n naming, released bool) {
 	former := p.keys[gone.EntityID]
-	if !former.registered && !former.open {
+	if !former.registered && !former.open || former.after != nil && *former.after == gone.Position {
 		return n, false
 	}
 	key := p.begin(gone.EntityID, gone.Position, entityNumber{open: true, vacant: true, before: &former})

@@ -253,6 +253,13 @@ func TestNamesAreFollowed(t *testing.T) {
 			}
 		},
 	}
+	ways["HalfOfWhichIsToldAgain"] = func(t *testing.T, b *bundle, all []concord.Record) {
+		t.Helper()
+		for n := 1; n < len(all)+3; n += 3 {
+			b.db = openAgain(t, b.conn.Config().ConnString())
+			b.write(t, uint64(200+n), all[:min(n, len(all))]...) //nolint:gosec // small
+		}
+	}
 	for name, s := range stories {
 		for way, write := range ways {
 			for order, first := range map[string]bool{"SaidFirst": true, "SaidLast": false} {
