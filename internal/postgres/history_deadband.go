@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -86,14 +87,12 @@ func (p *pastHome) sift(records []concord.Record, rows *historyRows, index []int
 	changed := make(map[string]storedValue)
 	now := time.Now()
 	for i := range records {
-		if records[i].Removed {
-			if last := p.filter.remove(changed, records[i].State.EntityID); last != nil {
+		if !records[i].HasState() {
+			givenUp := cmp.Or(records[i].RenamedFrom, records[i].State.EntityID)
+			if last := p.filter.remove(changed, givenUp); last != nil {
 				index[i] = len(kept.ids)
 				kept.appendLate(p, last)
 			}
-			continue
-		}
-		if !records[i].HasState() {
 			continue
 		}
 		row := index[i]

@@ -176,6 +176,18 @@ func TestANameGivenUpKeepsWhatWasHeardBefore(t *testing.T) {
 		require.Equal(t, []string{"1", "2", "3"}, b.statesOf(t, "sensor.old"))
 		require.Equal(t, []string{"100"}, b.statesOf(t, "sensor.x_power"))
 	})
+
+	t.Run("InADeadbandWhenItsNewNameIsToldFirst", func(t *testing.T) {
+		t.Parallel()
+		b := deadbands(t, "sensor.*_power: absolute=5")()
+		registered(t, b, "sensor.x_power")
+		b.write(t, 101, b.at("sensor.x_power", "2", 3, 4))
+		for i, r := range b.renames(true, "sensor.x_power", "sensor.old", "3", 5) {
+			b.write(t, uint64(102+i), r) //nolint:gosec // small
+		}
+		require.Equal(t, []string{"1", "2", "3"}, b.statesOf(t, "sensor.old"))
+		require.Empty(t, b.statesOf(t, "sensor.x_power"))
+	})
 }
 
 // renames is what a home says when an entity gets another name: the former one is
