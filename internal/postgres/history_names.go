@@ -150,6 +150,11 @@ func (n *naming) move(ctx context.Context, tx pgx.Tx, home int64, days int) erro
 	if err != nil {
 		return err
 	}
+	// A connection may begin, or end, between the two: nobody removes the former name then.
+	if _, err = tx.Exec(ctx, `
+		delete from entity_state where home_id = $1 and entity_id = $2 and (epoch, seq) < ($3, $4)`, home, n.from, n.at.Epoch, n.at.Seq); err != nil {
+		return err
+	}
 	if _, err = tx.Exec(ctx, `delete from entity where home_id = $1 and entity_id = $2`, home, n.to); err != nil {
 		return err
 	}

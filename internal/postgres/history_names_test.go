@@ -369,3 +369,29 @@ func TestANameGivenUpUnheardIsNotAskedFor(t *testing.T) {
 	last := b.at("", "", 1, 1).State.LastUpdated
 	require.Equal(t, map[string]time.Time{"sensor.old": last, "sensor.y": last}, heard, "of what is gone altogether it is asked")
 }
+
+// An entity gets another name when the names are told, and before the states are: its
+// former name is never removed.
+func TestANameGivenUpBeforeTheFirstStatesIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	names := map[string]string{"sensor.x": "r1"}
+	b.write(t, 100, b.at("sensor.x", "x1", 1, 1))
+	b.syncRegistry(t, 3, names, b.at("sensor.x", "x1", 1, 3))
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+	b.names(t, 101, 102, names)
+	said, state := b.renames(true, "sensor.x", "sensor.old", "", 3)[0], b.at("sensor.old", "x2", 20, 4)
+	said.State.Position.Epoch = 101
+	b.write(t, 103, said)
+	b.begin(t, 101, 104, state)
+	s := snapshot(b.home, 101, 4, state)
+	s.RegistryAt, s.Registry = s.Position, &concord.RegistryParts{Entities: []concord.Entity{{EntityID: "sensor.old", RegistryID: "r1"}}}
+	b.sync(t, concord.StageEntities, s)
+	asked, err := b.db.FindBackfills(t.Context(), b.home, 10)
+	require.NoError(t, err)
+	require.NotEmpty(t, asked)
+	for _, q := range asked {
+		require.Equal(t, "sensor.old", q.EntityID)
+		require.Equal(t, b.at("", "", 1, 1).State.LastUpdated, q.Heard.UTC())
+	}
+}
