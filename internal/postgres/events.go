@@ -72,9 +72,8 @@ func setPosition(ctx context.Context, tx pgx.Tx, home int64, seq uint64) error {
 	return err
 }
 
-// setPositionAndClock follows changes, or the states that a connection begins with:
-// more of those may come.
-func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, to position, states bool) error {
+// setPositionAndClock follows changes, or the states that a connection begins with.
+func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, to position) error {
 	var clock *time.Time // nil until the first change
 	if !to.clock.time.IsZero() {
 		clock = &to.clock.time
@@ -84,8 +83,8 @@ func setPositionAndClock(ctx context.Context, tx pgx.Tx, home int64, to position
 		values ($1, $2, $3, $4, $5, $6)
 		on conflict (home_id) do update
 		set seq = excluded.seq, updated_at = now(), clock_epoch = excluded.clock_epoch, clock_time = excluded.clock_time,
-		    heard_epoch = excluded.heard_epoch, heard_seq = excluded.heard_seq, away_open = p.away_open and $7
-		where p.seq <= excluded.seq`, home, int64(to.seq), to.clock.epoch, clock, to.heard.Epoch, to.heard.Seq, states) //nolint:gosec // as above
+		    heard_epoch = excluded.heard_epoch, heard_seq = excluded.heard_seq
+		where p.seq <= excluded.seq`, home, int64(to.seq), to.clock.epoch, clock, to.heard.Epoch, to.heard.Seq) //nolint:gosec // as above
 	return err
 }
 
@@ -223,7 +222,7 @@ func (w *eventsWrite) transact(ctx context.Context, from, to int, final bool, ap
 		if final {
 			at.seq = w.seq
 		}
-		return setPositionAndClock(ctx, tx, w.home, at, w.states)
+		return setPositionAndClock(ctx, tx, w.home, at)
 	}, attempts(to-from)...)
 	if err != nil || counts.Skipped { // what is stored, is not known
 		w.past.doubt()

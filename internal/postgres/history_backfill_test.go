@@ -264,11 +264,12 @@ func TestBackfillAfterAConnectionThatEndedWithinItsStates(t *testing.T) {
 	b.begin(t, 105, 106, b.at("sensor.still", "1", 0, 1))
 	b.begin(t, 105, 107, b.at("sensor.a", "3", 600*second, 1))
 	require.Equal(t, []string{"sensor.a 660.000000"}, b.asked(t))
+	require.NoError(t, b.db.FinishSync(t.Context(), b.home, 108))
 	again := b.at("sensor.a", "4", 700*second, 2)
 	again.State.Position.Epoch = 105
-	b.write(t, 108, again)
-	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 109))
-	b.begin(t, 109, 110, b.at("sensor.a", "4", 700*second, 1))
+	b.write(t, 109, again)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 110))
+	b.begin(t, 110, 111, b.at("sensor.a", "4", 700*second, 1))
 	require.Empty(t, b.asked(t), "all states of the connection before were there")
 }
 
@@ -293,4 +294,19 @@ func TestBackfillOfAStateThatComesLate(t *testing.T) {
 	b.write(t, 108, gone)
 	b.begin(t, 103, 109, late)
 	require.Equal(t, "(none)", b.state(t, "sensor.late"), "it went away after that")
+}
+
+// The connection ends before all of them came.
+func TestBackfillOfAStateThatComesWithTheNextConnection(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.write(t, 100, b.at("sensor.late", "1", 0, 1), b.at("sensor.a", "1", second, 2))
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
+	b.begin(t, 103, 104, b.at("sensor.a", "1", second, 1))
+	changed := b.at("sensor.a", "2", 601*second, 2)
+	changed.State.Position.Epoch = 103
+	b.write(t, 105, changed)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 106))
+	b.begin(t, 106, 107, b.at("sensor.a", "2", 601*second, 1), b.at("sensor.late", "2", 600*second, 1))
+	require.Equal(t, []string{"sensor.late 659.000000"}, b.asked(t))
 }

@@ -82,7 +82,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // OpenConnection implements [concord.Store]. The time away goes on when the
-// connection before may have ended within its states: not all was asked of it yet.
+// connection before ended before its reconciliation: not all was asked of it yet.
 func (db *DB) OpenConnection(ctx context.Context, home int64, seq uint64) error {
 	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
 		if err := db.leads(ctx, tx, home); err != nil {
@@ -101,8 +101,9 @@ func (db *DB) OpenConnection(ctx context.Context, home int64, seq uint64) error 
 	})
 }
 
-// closeAway notes that all that was missed before a connection is to be asked:
-// its states were written, and what came after them.
+// closeAway notes that all that was missed before a connection is to be asked. Its
+// states, of which a home that is starting has some later than others change, do not
+// say so.
 func closeAway(ctx context.Context, tx pgx.Tx, home int64) error {
 	_, err := tx.Exec(ctx, `update spool_position set away_open = false where home_id = $1 and away_open`, home)
 	return err

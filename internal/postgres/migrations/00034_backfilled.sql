@@ -1,6 +1,6 @@
 -- +goose Up
 set local lock_timeout = '500ms';
-comment on column spool_position.away_open is 'no change of a connection was written since away_from, nor a reconciliation: not all was asked yet of the time away';
+comment on column spool_position.away_open is 'no reconciliation was written since away_from: not all was asked yet of the time away';
 create table backfilled (
     home_id    bigint not null references home on delete cascade,
     entity_key bigint not null,
