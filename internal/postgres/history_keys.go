@@ -351,16 +351,18 @@ func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry,
 	return err
 }
 
-// numbers are the entries of a registry that the database takes: their numbers,
-// names and ids.
+// numbers are the entries of a registry that the database takes, each once: their
+// numbers, names and ids.
 func numbers(all *concord.Registry) (keys []int64, ids, registry []string) {
+	seen := make(map[int64]bool, len(all.Entities))
 	for i := range all.Entities {
 		e := &all.Entities[i]
-		if e.RegistryID == "" || badText(e.EntityID) || badText(e.RegistryID) || len(e.EntityID) > maxID || len(e.RegistryID) > maxID {
+		key := all.EntityKey(e.EntityID)
+		if seen[key] || e.RegistryID == "" || badText(e.EntityID) || badText(e.RegistryID) || len(e.EntityID) > maxID || len(e.RegistryID) > maxID {
 			continue
 		}
-		ids, registry = append(ids, e.EntityID), append(registry, e.RegistryID)
-		keys = append(keys, all.EntityKey(e.EntityID))
+		seen[key] = true
+		ids, registry, keys = append(ids, e.EntityID), append(registry, e.RegistryID), append(keys, key)
 	}
 	return keys, ids, registry
 }

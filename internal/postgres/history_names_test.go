@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -393,5 +394,23 @@ func TestANameGivenUpBeforeTheFirstStatesIsNotAskedFor(t *testing.T) {
 	for _, q := range asked {
 		require.Equal(t, "sensor.old", q.EntityID)
 		require.Equal(t, b.at("", "", 1, 1).State.LastUpdated, q.Heard.UTC())
+	}
+}
+
+// A registry that has an entry, or a name, twice keeps nothing else from being written.
+func TestNamesThatAreToldTwice(t *testing.T) {
+	t.Parallel()
+	for name, second := range map[string]concord.Entity{"AnEntry": {EntityID: "sensor.y", RegistryID: "r1"}, "AName": {EntityID: "sensor.x", RegistryID: "r2"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			twice := []concord.Entity{{EntityID: "sensor.x", RegistryID: "r1"}, second}
+			require.NoError(t, b.db.WriteNames(t.Context(), b.home, slices.Clone(twice), concord.Position{Epoch: 5, Seq: 1}, 101))
+			s := snapshot(b.home, 5, 2, b.at("sensor.x", "1", 1, 2))
+			s.Registry = &concord.RegistryParts{Entities: twice}
+			_, err := b.db.SyncStage(t.Context(), concord.StageEntities, s)
+			require.NoError(t, err)
+			require.Equal(t, []string{"1"}, b.statesOf(t, "sensor.x"))
+		})
 	}
 }
