@@ -65,14 +65,16 @@ func (o *Owner) renamed(r rename) {
 	o.queue.records(r.at.Connection, []concord.Record{{State: state, RenamedFrom: r.from}}, "")
 }
 
-// pushSnapshot hands a snapshot to the queue. Its registry gets the names that
-// were given since it was read: they lie before it in the queue.
+// pushSnapshot hands a snapshot to the queue. What was said since it was made lies
+// before it there: its registry gets the names that were given, and its states lose
+// what was removed.
 func (o *Owner) pushSnapshot(registryAt hass.Position, snapshot item) {
 	o.feeding.Lock()
 	defer o.feeding.Unlock()
 	o.renames = slices.DeleteFunc(o.renames, func(r rename) bool {
 		return r.at.Connection != registryAt.Connection || r.at.Seq < registryAt.Seq
 	})
+	snapshot.snapshot.Records = o.table.there(snapshot.snapshot.Records)
 	entities := snapshot.snapshot.Snapshot.Registry.Entities
 	for _, r := range o.renames {
 		if i := slices.IndexFunc(entities, func(e concord.Entity) bool { return e.EntityID == r.from }); i >= 0 {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -103,10 +104,9 @@ func TestNames(t *testing.T) {
 	t.Run("GivenWhileASnapshotIsMadeAreInIt", func(t *testing.T) {
 		t.Parallel()
 		var once sync.Once
-		var entry string
+		var id, entry string
 		b := setupWith(t, func(b *bundle) {
 			once.Do(func() {
-				var id string
 				id, entry = sensor(t, b.spool.await(t, func(all []concord.Batch) bool { return len(all) > 2 })[1])
 				require.True(t, b.home.Rename(id, "sensor.renamed"))
 				b.home.Set("sensor.behind", "1", nil)
@@ -117,5 +117,29 @@ func TestNames(t *testing.T) {
 		snapshot := slices.IndexFunc(all, func(b concord.Batch) bool { return b.Kind == concord.BatchSnapshot })
 		require.Less(t, place(all, func(r concord.Record) bool { return r.RenamedFrom != "" }), snapshot)
 		require.Equal(t, "sensor.renamed", named(all[snapshot], entry))
+		require.Negative(t, place(all[snapshot:snapshot+1], func(r concord.Record) bool { return r.State.EntityID == id }), "nobody is called that")
+	})
+
+	t.Run("GivenWhileTheHomeIsAskedStay", func(t *testing.T) {
+		t.Parallel()
+		var id string
+		ask := make(chan bool, 1)
+		b := setupWith(t, func(b *bundle) {
+			select {
+			case <-ask:
+				require.True(t, b.home.Rename(id, "sensor.renamed"))
+				require.Eventually(t, func() bool { return b.live.State(1, id) == nil && b.live.State(1, "sensor.renamed") != nil }, 20*time.Second, time.Millisecond)
+			default:
+			}
+		})
+		id, _ = sensor(t, b.spool.await(t, snapshots(1))[1])
+		ask <- true
+		seq, err := b.owner.Snapshot(t.Context(), "get_areas")
+		require.NoError(t, err)
+		require.Nil(t, b.live.State(1, id))
+		all := b.spool.await(t, func(all []concord.Batch) bool { return uint64(len(all)) >= seq-100 })
+		snapshot := all[seq-101 : seq-100]
+		require.Equal(t, concord.BatchSnapshot, snapshot[0].Kind)
+		require.Negative(t, place(snapshot, func(r concord.Record) bool { return r.State.EntityID == id }))
 	})
 }

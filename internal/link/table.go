@@ -2,6 +2,7 @@ package link
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 
@@ -17,8 +18,9 @@ type table struct {
 	event      hass.EntitiesEvent // reused
 	entities   map[string]*entry
 	connection int64
-	seq        int64 // place of the last event that was applied
-	opening    bool  // no snapshot of the connection is on its way yet
+	seq        int64            // place of the last event that was applied
+	opening    bool             // no snapshot of the connection is on its way yet
+	gone       map[string]int64 // where entities were removed since the last repair
 }
 
 type entry struct {
@@ -26,7 +28,9 @@ type entry struct {
 	now  *concord.State
 }
 
-func newTable() *table { return &table{entities: make(map[string]*entry)} }
+func newTable() *table {
+	return &table{entities: make(map[string]*entry), gone: make(map[string]int64)}
+}
 
 // update is what one event did.
 type update struct {
@@ -48,6 +52,7 @@ func (t *table) apply(e hass.Event) (update, error) {
 	if e.First {
 		t.entities = make(map[string]*entry, len(t.event.Added))
 		t.connection, t.opening = e.Position.Connection, true
+		clear(t.gone)
 	}
 	t.seq = e.Position.Seq
 	var u update
@@ -133,6 +138,7 @@ func (t *table) remove(u *update, id string, p hass.Position) {
 		return
 	}
 	delete(t.entities, id)
+	t.gone[id] = p.Seq
 	u.changes = append(u.changes, concord.Change{EntityID: id, Old: old.now})
 	gone := &concord.State{EntityID: id, Position: position(p)}
 	u.records = append(u.records, concord.Record{State: gone, Removed: true})
@@ -152,7 +158,7 @@ func (t *table) repair(states []hass.State, p hass.Position) update {
 	for i := range states {
 		s := &states[i]
 		present[s.EntityID] = true
-		if old := t.entities[s.EntityID]; old == nil || !equal(&old.home, s) {
+		if old := t.entities[s.EntityID]; old == nil && t.gone[s.EntityID] < p.Seq || old != nil && !equal(&old.home, s) {
 			t.set(&u, *s, p)
 		}
 	}
@@ -162,7 +168,15 @@ func (t *table) repair(states []hass.State, p hass.Position) update {
 		}
 	}
 	u.backwards = 0
+	maps.DeleteFunc(t.gone, func(_ string, at int64) bool { return at <= p.Seq })
 	return u
+}
+
+// there leaves out what was removed since its state was read.
+func (t *table) there(records []concord.Record) []concord.Record {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.DeleteFunc(records, func(r concord.Record) bool { return t.entities[r.State.EntityID] == nil })
 }
 
 func equal(a, b *hass.State) bool {
