@@ -81,5 +81,6 @@ func (o *Owner) pushSnapshot(registryAt hass.Position, snapshot item) {
 			entities[i].EntityID = r.to
 		}
 	}
+	o.table.opened(registryAt.Connection)
 	o.queue.push(snapshot)
 }

@@ -144,7 +144,6 @@ func (o *Owner) serve(ctx context.Context, requests []syncRequest) {
 		return
 	}
 	o.pushSnapshot(registryAt, item{connection: registryAt.Connection, snapshot: batch, reply: answer, traces: traces(wanted.trace)})
-	o.table.opened(registryAt.Connection)
 }
 
 // fetch reads the registries, which are of the place that it returns, and the
