@@ -53,6 +53,13 @@ type activeSub struct {
 // Number is the connection's number, as in Position.Connection.
 func (c *Conn) Number() int64 { return c.number }
 
+// Queued is how much is received and not yet handled, and how old the oldest of it is,
+// as in Status.
+func (c *Conn) Queued() (bytes int, behind time.Duration) {
+	bytes, behind, _ = c.queue.lag()
+	return bytes, behind
+}
+
 // HAVersion is the version that the home said it has.
 func (c *Conn) HAVersion() string { return c.version }
 

@@ -77,7 +77,6 @@ func (c *Conn) tellStalled(stalled bool) {
 	}
 }
 
-// subscribe sends the subscription's command and sees to its answer.
 // Restore sends a subscription of the client, as happens to all of them after
 // OnConnect. There it is sent before what OnConnect asks next, of which no event
 // is missed then. Handlers are called after OnConnect has returned, so what it
@@ -93,6 +92,7 @@ func (c *Conn) Restore(s *Subscription) {
 	}
 }
 
+// subscribe sends the subscription's command and sees to its answer.
 func (c *Conn) subscribe(s *Subscription) {
 	ch, err := c.start(s.cmd, func(id int64) { c.active[id] = &activeSub{Subscription: s} })
 	if err != nil {

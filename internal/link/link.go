@@ -71,9 +71,9 @@ type Owner struct {
 	queue   *queue
 	syncs   *syncRequests
 	feeding sync.Mutex // held over table, feed and queue, so that these have the table's order
-	renames []rename   // since the registry was read; guarded by feeding
+	renames []renaming // since the registry was read; guarded by feeding
 	entries *hass.Subscription
-	names   hass.Position // at which the connection's first names were read
+	naming  int64 // the connection of which the first names are being read; guarded by feeding
 }
 
 // New checks the options. Nothing is dialled before Run.
@@ -137,12 +137,11 @@ func (o *Owner) Run(ctx context.Context) error {
 	return err
 }
 
-// connected runs before anything is subscribed to: the names that it reads are
-// those that the first states come under.
+// connected runs before anything is subscribed to.
 func (o *Owner) connected(ctx context.Context, conn *hass.Conn) error {
 	o.queue.open(conn.Number())
 	conn.Restore(o.entries)
-	o.readNames(ctx, conn)
+	o.askNames(ctx, conn)
 	o.feed.UpdateStatus(o.home.ID, func(s *concord.HomeStatus) { s.Version = conn.HAVersion() })
 	return nil
 }

@@ -3,6 +3,7 @@ package link_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -96,9 +97,17 @@ func setupWith(t *testing.T, registry func(b *bundle)) *bundle {
 
 func setupFeed(t *testing.T, feed func(b *bundle) link.Feed) *bundle {
 	t.Helper()
+	return setupHome(t, func(home *simhome.Home, _ string) http.Handler { return home }, feed)
+}
+
+// setupHome has Concord reach the home, which is at an address, another way.
+func setupHome(t *testing.T, way func(home *simhome.Home, url string) http.Handler, feed func(b *bundle) link.Feed) *bundle {
+	t.Helper()
 	home, err := simhome.New(simhome.Options{Seed: 1})
 	require.NoError(t, err)
-	server := httptest.NewServer(home)
+	direct := httptest.NewServer(home)
+	t.Cleanup(direct.Close)
+	server := httptest.NewServer(way(home, direct.URL))
 	b := &bundle{home: home, live: live.New(), spool: &spool{changed: make(chan struct{}, 1)}}
 	h := concord.Home{ID: 1, URL: "ws" + strings.TrimPrefix(server.URL, "http") + "/api/websocket"}
 	b.live.SetHome(h, true)

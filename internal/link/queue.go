@@ -65,7 +65,7 @@ type queue struct {
 type item struct {
 	connection int64
 	open       bool
-	names      *concord.Batch
+	names      func() (names *concord.Batch, there bool) // waits for them; nil when the home does not tell
 	states     func() []concord.Record
 	records    []concord.Record
 	snapshot   *concord.Batch
@@ -238,8 +238,7 @@ func (q *queue) handle(ctx context.Context, i item) (uint64, error) {
 	case i.connection != q.connection:
 		return 0, errConnectionGone
 	case i.names != nil:
-		i.names.Epoch = q.epoch
-		return q.publish(ctx, i.names)
+		return q.handleNames(ctx, i)
 	case i.states != nil:
 		return q.publish(ctx, &concord.Batch{Kind: concord.BatchStates, HomeID: q.home, Epoch: q.epoch, Records: i.states()})
 	case i.snapshot != nil:
@@ -248,6 +247,23 @@ func (q *queue) handle(ctx context.Context, i item) (uint64, error) {
 	default:
 		return q.publish(ctx, &concord.Batch{Kind: concord.BatchEvents, HomeID: q.home, Epoch: q.epoch, Records: i.records})
 	}
+}
+
+// handleNames drops what was heard of a connection that ended before it said whose
+// that is: it is missed, and asked of the next one.
+func (q *queue) handleNames(ctx context.Context, i item) (uint64, error) {
+	names, there := i.names()
+	if !there {
+		q.mu.Lock()
+		q.connection = 0
+		q.mu.Unlock()
+		return 0, errConnectionGone
+	}
+	if names == nil {
+		return 0, nil
+	}
+	names.Epoch = q.epoch
+	return q.publish(ctx, names)
 }
 
 // publish tries until the spool takes the batch or ctx ends.

@@ -182,7 +182,7 @@ func (o *Owner) fetch(ctx context.Context, r syncRequest) (*concord.Batch, hass.
 			s.Name = config.LocationName
 		}
 	})
-	if err := o.handled(ctx); err != nil {
+	if err := handled(ctx, o.queued); err != nil {
 		return nil, registryAt, err
 	}
 	o.repair(states, at)
@@ -208,13 +208,18 @@ func (o *Owner) fetchStates(ctx context.Context, batch *concord.Batch) ([]hass.S
 	return states, at, nil
 }
 
+func (o *Owner) queued() (bytes int, behind time.Duration) {
+	s := o.client.Status()
+	return s.QueuedBytes, s.Behind
+}
+
 // handled waits until the events are handled that came before now.
-func (o *Owner) handled(ctx context.Context) error {
+func handled(ctx context.Context, queued func() (bytes int, behind time.Duration)) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for now := time.Now(); ; {
-		s := o.client.Status()
-		if s.QueuedBytes == 0 || s.Behind > 0 && s.Behind < time.Since(now) {
+		bytes, behind := queued()
+		if bytes == 0 || behind > 0 && behind < time.Since(now) {
 			return nil
 		}
 		select {
