@@ -214,7 +214,11 @@ func findMissed(ctx context.Context, tx pgx.Tx, home int64, records []concord.Re
 		c.append(r.State)
 	}
 	rows, err := tx.Query(ctx, `
-		select g.i - 1, exists (select from history_entity h where h.home_id = $1 and h.entity_id = g.entity_id), o.last_updated
+		select g.i - 1, exists (
+		           select from history_entity e
+		           cross join lateral (select from history where home_id = $1 and entity_key = e.entity_key limit 1) h
+		           where e.home_id = $1 and e.entity_id = g.entity_id),
+		       o.last_updated
 		from unnest($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[]) with ordinality as g (entity_id, last_updated, epoch, seq, i)
 		left join entity_state o on o.home_id = $1 and o.entity_id = g.entity_id
 		where o.entity_id is null or o.last_updated <> g.last_updated and (o.epoch, o.seq) < (g.epoch, g.seq)

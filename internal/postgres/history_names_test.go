@@ -414,3 +414,15 @@ func TestNamesThatAreToldTwice(t *testing.T) {
 		})
 	}
 }
+
+// Of entities that were never heard nothing is missed, although their names were told.
+func TestNamesDoNotMakeEntitiesKnown(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 101))
+	b.names(t, 101, 102, map[string]string{"sensor.x": "r1", "sensor.y": "r2"})
+	now := time.Now()
+	b.begin(t, 101, 103, b.on("sensor.x", "1", now, 2))
+	b.begin(t, 101, 104, b.on("sensor.y", "1", now, 2))
+	require.Zero(t, b.count(t, `select count(*) from backfill where known`))
+}
