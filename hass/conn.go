@@ -31,11 +31,10 @@ type Conn struct {
 	writing sync.Mutex // ids go out in order
 	id      int64
 
-	mu      sync.Mutex
-	waiting map[int64]chan answer // nil once the connection has ended
-	active  map[int64]*activeSub
-
-	restored map[*Subscription]bool // sent after the connection began
+	mu       sync.Mutex
+	waiting  map[int64]chan answer // nil once the connection has ended
+	active   map[int64]*activeSub
+	restored map[*Subscription]bool // subscriptions that were sent
 	stopped  bool
 }
 
