@@ -49,15 +49,15 @@ type queue struct {
 	name    string                  // of this queue among all, the beginning of its batches' IDs
 
 	most int // records that wait
+	wake chan struct{}
 
-	mu      sync.Mutex
-	items   []item
-	waiting int // records
-	wake    chan struct{}
-
-	epoch      int64 // of the connection below; only the running goroutine uses these
+	mu         sync.Mutex
+	items      []item
+	waiting    int   // records
+	epoch      int64 // of the connection below; only the running goroutine sets these
 	connection int64
-	published  int64 // batches
+
+	published int64 // batches; only the running goroutine uses it
 }
 
 // item is one step: a new connection, the names and the states at its beginning,
