@@ -135,15 +135,9 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 	}
 	for i := range batches {
 		b := &batches[i]
-		if b.Err == nil && b.Kind != concord.BatchEvents {
+		if b.Err != nil || b.Kind != concord.BatchEvents {
+			lost = lost || b.Err != nil
 			if err := errors.Join(flush(), w.writeOther(ctx, b)); err != nil {
-				return err
-			}
-			continue
-		}
-		if b.Err != nil {
-			lost = true
-			if err := errors.Join(flush(), w.loseMessage(ctx, b)); err != nil {
 				return err
 			}
 			continue
@@ -161,6 +155,9 @@ func (w *Writer) write(ctx context.Context, batches []concord.Spooled) error {
 
 // writeOther takes what stands alone between events.
 func (w *Writer) writeOther(ctx context.Context, b *concord.Spooled) error {
+	if b.Err != nil {
+		return w.loseMessage(ctx, b)
+	}
 	switch b.Kind {
 	case concord.BatchSnapshot, concord.BatchNames:
 		return w.addSnapshot(ctx, b)

@@ -17,8 +17,9 @@ type assembly struct {
 	next  int // the part that comes next
 }
 
-// addSnapshot takes one part, and reconciles, or writes names, when it is the last. A snapshot
-// whose beginning is missing is dropped: a fresh one follows each connection.
+// addSnapshot takes one part, and reconciles, or writes names, when it is the
+// last. A snapshot whose beginning is missing is dropped: a fresh one follows
+// each connection.
 func (w *Writer) addSnapshot(ctx context.Context, b *concord.Spooled) error {
 	info := b.Snapshot
 	if info.Part == 0 {
