@@ -409,6 +409,14 @@ type columns struct {
 	epochs, seqs                      []int64
 }
 
+func columnsOf(records []concord.Record) *columns {
+	var c columns
+	for _, r := range records {
+		c.append(r.State)
+	}
+	return &c
+}
+
 func (c *columns) append(s *concord.State) {
 	c.ids = append(c.ids, s.EntityID)
 	c.states = append(c.states, s.State)
@@ -450,10 +458,7 @@ func deleteStates(ctx context.Context, tx pgx.Tx, home int64, removed []concord.
 	if len(removed) == 0 {
 		return 0, nil
 	}
-	var c columns
-	for _, r := range removed {
-		c.append(r.State)
-	}
+	c := columnsOf(removed)
 	tag, err := tx.Exec(ctx, `
 		delete from entity_state s
 		using unnest($2::text[], $3::bigint[], $4::bigint[]) as e (entity_id, epoch, seq)

@@ -50,10 +50,7 @@ func (db *DB) WriteStates(ctx context.Context, home int64, records []concord.Rec
 // nothing: a message may hold no others, and the entity that was heard last may be
 // gone. The states of a connection may come in several messages: one epoch begins.
 func (db *DB) followClock(ctx context.Context, home int64, states []concord.Record) error {
-	var c columns
-	for _, r := range states {
-		c.append(r.State)
-	}
+	c := columnsOf(states)
 	return db.write(ctx, "state_changed", func(ctx context.Context, tx pgx.Tx) error {
 		if err := db.leads(ctx, tx, home); err != nil {
 			return err
@@ -179,10 +176,7 @@ func (m *missedWrite) write(ctx context.Context, tx pgx.Tx, records []concord.Re
 // as they were heard last, what they did between the loss and that. Of the others
 // it is asked in any case.
 func (m *missedWrite) askLost(ctx context.Context, tx pgx.Tx, records []concord.Record) error {
-	var c columns
-	for _, r := range records {
-		c.append(r.State)
-	}
+	c := columnsOf(records)
 	rows, err := tx.Query(ctx, `
 		select o.entity_id, o.last_updated, p.away_from
 		from spool_position p
@@ -209,10 +203,7 @@ func (m *missedWrite) askLost(ctx context.Context, tx pgx.Tx, records []concord.
 
 // findMissed compares states with the rows of the entities.
 func findMissed(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record) ([]missedState, error) {
-	var c columns
-	for _, r := range records {
-		c.append(r.State)
-	}
+	c := columnsOf(records)
 	rows, err := tx.Query(ctx, `
 		select g.i - 1, exists (
 		           select from history_entity e

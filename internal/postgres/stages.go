@@ -195,10 +195,7 @@ func (r *stageRun) statesBatch(ctx context.Context, batch []concord.Record) erro
 // planner from reading all rows of the home for each chunk, which it does while
 // the table has no statistics: 30 ms instead of 1 ms with 10,000 entities.
 func syncStates(ctx context.Context, tx pgx.Tx, home int64, records []concord.Record, counts *concord.StageCounts) error {
-	var c columns
-	for _, rec := range records {
-		c.append(rec.State)
-	}
+	c := columnsOf(records)
 	var created, updated int
 	err := tx.QueryRow(ctx, `
 		with given as (
