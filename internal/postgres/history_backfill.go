@@ -135,7 +135,7 @@ func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 	if err != nil || len(missing) == 0 {
 		return counts, func() {}, err
 	}
-	at, err := awayOf(ctx, tx, home)
+	at, err := positionOf(ctx, tx, home)
 	if err != nil {
 		return counts, nil, err
 	}
@@ -144,9 +144,9 @@ func (p *pastHome) mergeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 	counts.Held = all - len(missing)
 	fresh := &historyRows{}
 	for _, i := range missing {
-		rows.clocks[i] = at.epoch
 		fresh.take(rows, i)
 	}
+	fresh.setEpoch(at.clock.epoch)
 	var stored func()
 	counts.Stored, stored, err = p.insertHistory(ctx, tx, home, fresh, source)
 	if err == nil && source == sourceBackfill {

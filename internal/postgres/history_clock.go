@@ -13,6 +13,14 @@ type homeClock struct {
 	time  time.Time // of the newest change since the last step
 }
 
+// setEpoch gives all rows one epoch: what is not heard in its turn, stands in the
+// present one.
+func (r *historyRows) setEpoch(epoch int32) {
+	for i := range r.clocks {
+		r.clocks[i] = epoch
+	}
+}
+
 // follow gives each row the epoch in which the home made it.
 func (c *homeClock) follow(rows *historyRows) {
 	for i, at := range rows.updated {

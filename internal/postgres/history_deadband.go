@@ -334,13 +334,11 @@ func (db *DB) StoreHeld(ctx context.Context, home int64, now time.Time) (int, er
 	rows, _ := p.historyOf(records)
 	remember := func() {}
 	err := db.write(ctx, "background_sync", func(ctx context.Context, tx pgx.Tx) error {
-		at, err := awayOf(ctx, tx, home)
+		at, err := positionOf(ctx, tx, home)
 		if err != nil {
 			return err
 		}
-		for i := range rows.clocks {
-			rows.clocks[i] = at.epoch
-		}
+		rows.setEpoch(at.clock.epoch)
 		_, remember, err = p.insertHistory(ctx, tx, home, rows, sourceLive)
 		return err
 	})

@@ -162,9 +162,7 @@ func (m *missedWrite) write(ctx context.Context, tx pgx.Tx, records []concord.Re
 	if err != nil {
 		return nil, err
 	}
-	for i := range rows.clocks {
-		rows.clocks[i] = at.epoch
-	}
+	rows.setEpoch(at.epoch)
 	_, stored, err := m.past.insertHistory(ctx, tx, m.home, rows, sourceSnapshot)
 	if err != nil {
 		return nil, err
@@ -366,9 +364,7 @@ func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntit
 	}
 	held, forget := m.past.heldOf(gone)
 	rows, _ := m.past.historyOf(held)
-	for i := range rows.clocks {
-		rows.clocks[i] = at.epoch
-	}
+	rows.setEpoch(at.epoch)
 	_, stored, err := m.past.insertHistory(ctx, tx, m.home, rows, sourceLive)
 	if err != nil {
 		return nil, err
