@@ -291,7 +291,7 @@ func (w *eventsWrite) applyTogether(ctx context.Context, tx pgx.Tx, from, to int
 // applyStates stores the states that the database has not seen, and notes what
 // was missed before them.
 func (w *eventsWrite) applyStates(ctx context.Context, tx pgx.Tx, from, to int) (concord.EventCounts, func(), error) {
-	m := &missedWrite{db: w.db, home: w.home, past: w.past, open: true}
+	m := &missedWrite{home: w.home, past: w.past, opening: true}
 	remember, err := m.write(ctx, tx, w.records[from:to])
 	if err != nil {
 		return concord.EventCounts{}, nil, err

@@ -129,10 +129,9 @@ func (db *DB) LoseMessage(ctx context.Context, home int64, message concord.BadRe
 // missedWrite stores what a snapshot proves, and notes what has to be asked of
 // the home's own history.
 type missedWrite struct {
-	db   *DB
-	home int64
-	past *pastHome
-	open bool // the states are those that a connection begins with
+	home    int64
+	past    *pastHome
+	opening bool // the states are those that a connection begins with
 }
 
 type missedState struct {
@@ -144,7 +143,7 @@ type missedState struct {
 // write stores the states that the database has not seen. The rows of
 // entity_state are written afterwards, by the caller.
 func (m *missedWrite) write(ctx context.Context, tx pgx.Tx, records []concord.Record) (remember func(), err error) {
-	if m.open {
+	if m.opening {
 		if err := m.askLost(ctx, tx, records); err != nil {
 			return nil, err
 		}
@@ -242,13 +241,14 @@ func awayOf(ctx context.Context, tx pgx.Tx, home int64) (away, error) {
 	return a, err
 }
 
-// until is how late the home's clock may have shown in the time away, had it
-// not been set back.
+// until is the latest that the home's clock can have shown in the time away, had
+// it not been set back.
 func (a away) until() time.Time { return later(a.from.Add(a.long), a.now) }
 
-// since tells whether nothing was missed until a change that was heard: one that is
-// of later by the home's clock was before that was set back, or before a message was lost.
-func (a away) since(heard time.Time) bool { return !heard.After(*a.from) }
+// follows tells whether the time away came after a change that was heard, by the
+// home's clock too. It does not when that was set back since, or when the time away
+// begins with a lost message.
+func (a away) follows(heard time.Time) bool { return !heard.After(*a.from) }
 
 // question is a time that the home's history is asked for.
 type question struct {
@@ -282,7 +282,7 @@ func (a away) ask(ctx context.Context, tx pgx.Tx, home int64, rows *historyRows,
 		q := question{id: rows.ids[i], key: rows.keys[i], from: from, to: rows.updated[i].Add(historyEnds), known: m.Known || m.Old != nil, heard: m.Old, last: &rows.updated[i]}
 		if at := rows.updated[i]; at.Before(from) {
 			q.from = at.Add(-askMargin)
-		} else if m.Old != nil && m.Old.After(from) && a.since(*m.Old) && m.Old.Before(q.to) && !behind {
+		} else if m.Old != nil && m.Old.After(from) && a.follows(*m.Old) && m.Old.Before(q.to) && !behind {
 			q.from = m.Old.Add(historyEnds)
 		}
 		all = append(all, q)
@@ -379,7 +379,7 @@ func (m *missedWrite) writeGone(ctx context.Context, tx pgx.Tx, gone []goneEntit
 			continue
 		}
 		from := at.from.Add(-askMargin)
-		if at.since(g.Updated) {
+		if at.follows(g.Updated) {
 			from = later(from, g.Updated.Add(historyEnds))
 		}
 		// What was heard last may have been written late, so that the time away seems shorter than it was.

@@ -96,11 +96,12 @@ func (r *stageRun) entities(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	r.past = &missedWrite{db: r.db, home: r.snapshot.HomeID, past: r.db.past(r.snapshot.HomeID)}
-	r.past.past.forgetKeys()
-	if err := r.past.past.load(ctx, r.db, r.snapshot.HomeID); err != nil {
+	past := r.db.past(r.snapshot.HomeID)
+	past.forgetKeys()
+	if err := past.load(ctx, r.db, r.snapshot.HomeID); err != nil {
 		return classify(err)
 	}
+	r.missed = &missedWrite{home: r.snapshot.HomeID, past: past}
 	return r.states(ctx)
 }
 
@@ -114,7 +115,7 @@ func orEmpty(s []string) []string {
 // states makes entity_state equal to the snapshot, except where a row already
 // holds something newer than the snapshot.
 func (r *stageRun) states(ctx context.Context) error {
-	good, bad := r.db.past(r.snapshot.HomeID).separate(r.snapshot.States)
+	good, bad := r.missed.past.separate(r.snapshot.States)
 	for _, b := range bad {
 		if err := r.db.Quarantine(ctx, r.snapshot.HomeID, b); err != nil {
 			return err
@@ -146,7 +147,7 @@ func (r *stageRun) states(ctx context.Context) error {
 			return err
 		}
 		c.Deleted = len(gone)
-		if remember, err = r.past.writeGone(ctx, tx, gone); err != nil {
+		if remember, err = r.missed.writeGone(ctx, tx, gone); err != nil {
 			return err
 		}
 		return dueBackfills(ctx, tx, r.snapshot.HomeID)
@@ -162,7 +163,7 @@ func (r *stageRun) states(ctx context.Context) error {
 func (r *stageRun) statesBatch(ctx context.Context, batch []concord.Record) error {
 	remember := func() {}
 	err := r.transact(ctx, func(ctx context.Context, tx pgx.Tx, c *concord.StageCounts) (err error) {
-		if remember, err = r.past.write(ctx, tx, batch); err != nil {
+		if remember, err = r.missed.write(ctx, tx, batch); err != nil {
 			return err
 		}
 		for chunk := range slices.Chunk(batch, r.db.chunk) {

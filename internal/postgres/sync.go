@@ -60,7 +60,7 @@ type stageRun struct {
 	db       *DB
 	snapshot *concord.Snapshot
 	counts   concord.StageCounts
-	past     *missedWrite // in the stage of the entities
+	missed   *missedWrite // in the stage of the entities
 }
 
 // transact runs one transaction of the stage and adds its counts after the
