@@ -105,14 +105,12 @@ func (db *DB) WriteEvents(ctx context.Context, home int64, records []concord.Rec
 	}
 	fresh, heard := before.fresh(records)
 	w.heard, w.until = before.Position, heard.Position
-	good, bad := w.past.separate(fresh)
-	w.records, w.bad = good, bad
-	rows, index := w.past.historyOf(good)
-	w.names = rows.names
-	kept, held, remember := w.past.sift(good, rows, index)
-	w.rows, w.index = kept, index
+	w.records, w.bad = w.past.separate(fresh)
+	rows, index := w.past.historyOf(w.records)
+	kept, held, remember := w.past.sift(w.records, rows, index)
+	w.rows, w.index, w.names = kept, index, rows.names
 	db.ensurePartitions(ctx, w.rows.updated)
-	counts, err := w.write(ctx, 0, len(good), true)
+	counts, err := w.write(ctx, 0, len(w.records), true)
 	if err != nil || counts.Skipped {
 		w.past.doubtStored()
 		w.past.forgetKeys() // names that are followed again must not be known

@@ -147,15 +147,15 @@ func (r *historyRows) append(p *pastHome, s *concord.State) {
 	r.late = append(r.late, false)
 }
 
-// maxNumber is far above what anybody measures: sums of numbers up to here, times
-// the seconds that they held, are numbers still.
-const maxNumber = 1e300
-
 // appendLate adds a value that was held back. p is locked.
 func (r *historyRows) appendLate(p *pastHome, s *concord.State) {
 	r.append(p, s)
 	r.late[len(r.late)-1] = true
 }
+
+// maxNumber is far above what anybody measures: sums of numbers up to here, times
+// the seconds that they held, are numbers still.
+const maxNumber = 1e300
 
 // Number reads a state as a number. Infinities, hexadecimal, underscores and
 // the like are text, and what is beyond [maxNumber].

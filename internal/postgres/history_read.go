@@ -112,7 +112,7 @@ func (c *chart) args() []any {
 // buckets; raw rows lead to them and carry on.
 func (c *chart) choose(ctx context.Context) error {
 	c.source, c.whole, c.joint, c.carry = rawSource+carrySource, c.from, c.from, c.from.Truncate(time.Hour)
-	old := c.from.Before(startOf(dayOf(time.Now()) - int64(c.db.days.keep)))
+	old := c.from.Before(oldestDay(c.db.days.keep))
 	table := ""
 	switch {
 	case c.width >= time.Hour || old:
