@@ -241,15 +241,25 @@ func (db *DB) loadDeadband(ctx context.Context, home int64, hash func([]byte) ui
 	if len(d.rules) == 0 {
 		return d, nil
 	}
+	err := db.loadClasses(ctx, home, &d)
+	if err == nil {
+		err = db.loadStored(ctx, home, &d, hash)
+	}
+	return d, err
+}
+
+func (db *DB) loadClasses(ctx context.Context, home int64, d *deadband) error {
 	rows, err := db.pool.Query(ctx, `select entity_id, device_class from entity where home_id = $1 and device_class <> ''`, home)
 	if err != nil {
-		return d, err
+		return err
 	}
 	var id, class string
-	if _, err = pgx.ForEachRow(rows, []any{&id, &class}, func() error { d.class[id] = class; return nil }); err != nil {
-		return d, err
-	}
-	rows, err = db.pool.Query(ctx, `
+	_, err = pgx.ForEachRow(rows, []any{&id, &class}, func() error { d.class[id] = class; return nil })
+	return err
+}
+
+func (db *DB) loadStored(ctx context.Context, home int64, d *deadband, hash func([]byte) uint64) error {
+	rows, err := db.pool.Query(ctx, `
 		select o.entity_id, o.state, o.attributes, o.last_changed, o.last_updated, o.context_id, o.epoch, o.seq, h.value, h.last_updated
 		from entity_state o
 		cross join lateral (
@@ -259,7 +269,7 @@ func (db *DB) loadDeadband(ctx context.Context, home int64, hash func([]byte) ui
 			order by h.last_updated desc limit 1) h
 		where o.home_id = $1`, home)
 	if err != nil {
-		return d, err
+		return err
 	}
 	var s concord.State
 	var value *float64
@@ -280,7 +290,7 @@ func (db *DB) loadDeadband(ctx context.Context, home int64, hash func([]byte) ui
 		d.stored[s.EntityID] = v
 		return nil
 	})
-	return d, err
+	return err
 }
 
 // doubtStored forgets what was stored last and held back: a transaction that may
@@ -320,14 +330,7 @@ func (db *DB) StoreHeld(ctx context.Context, home int64, now time.Time) (int, er
 	if err := p.load(ctx, db, home); err != nil {
 		return 0, classify(err)
 	}
-	var records []concord.Record
-	p.mu.Lock()
-	for _, v := range p.filter.stored {
-		if v.held != nil && now.Sub(v.heldAt) >= v.hold {
-			records = append(records, concord.Record{State: v.held})
-		}
-	}
-	p.mu.Unlock()
+	records := p.heldLongEnough(now)
 	if len(records) == 0 {
 		return 0, nil
 	}
@@ -346,6 +349,25 @@ func (db *DB) StoreHeld(ctx context.Context, home int64, now time.Time) (int, er
 		return 0, err
 	}
 	remember()
+	p.noteHeld(records, rows)
+	return len(records), nil
+}
+
+// heldLongEnough returns the values that were held back for as long as they had to be.
+func (p *pastHome) heldLongEnough(now time.Time) (records []concord.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.filter.stored {
+		if v.held != nil && now.Sub(v.heldAt) >= v.hold {
+			records = append(records, concord.Record{State: v.held})
+		}
+	}
+	return records
+}
+
+// noteHeld remembers that values that were held back are stored, unless something
+// else came meanwhile.
+func (p *pastHome) noteHeld(records []concord.Record, rows *historyRows) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, r := range records {
@@ -353,5 +375,4 @@ func (db *DB) StoreHeld(ctx context.Context, home int64, now time.Time) (int, er
 			p.filter.stored[r.State.EntityID] = storedValue{value: rows.values[i].Float64, number: rows.values[i].Valid, at: r.State.LastUpdated}
 		}
 	}
-	return len(records), nil
 }
