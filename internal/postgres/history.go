@@ -59,13 +59,22 @@ type pastHome struct {
 	mu     sync.Mutex
 	turn   int // grows when what is being read of the database may be old by now
 	loaded bool
-	keys   map[string]entityNumber
-	owners map[int64]bool              // numbers in use, also by entities that are gone or have another name
-	stored map[int64]bool              // of them, those in history_entity
+	homeNumbers
 	known  map[uint64]attributesNumber // by a hash of the raw text
 	newest map[int64]int64             // last_updated in µs of an entity's newest row, by its key
 	filter deadband
 	heard  heardUntil // of the last commit; without there, the database knows
+}
+
+// homeNumbers are the numbers of a home's entities.
+type homeNumbers struct {
+	keys   map[string]entityNumber // by the name
+	owners map[int64]bool          // numbers in use, also by entities that are gone or have another name
+	stored map[int64]bool          // of them, those in history_entity
+}
+
+func newHomeNumbers() homeNumbers {
+	return homeNumbers{keys: make(map[string]entityNumber), owners: make(map[int64]bool), stored: make(map[int64]bool)}
 }
 
 type entityNumber struct {
@@ -84,7 +93,7 @@ const maxKnownAttributes = 200_000
 
 func newPastHome(days int) *pastHome {
 	return &pastHome{
-		seed: maphash.MakeSeed(), days: days, keys: make(map[string]entityNumber), owners: make(map[int64]bool), stored: make(map[int64]bool), known: make(map[uint64]attributesNumber), newest: make(map[int64]int64),
+		seed: maphash.MakeSeed(), days: days, homeNumbers: newHomeNumbers(), known: make(map[uint64]attributesNumber), newest: make(map[int64]int64),
 	}
 }
 

@@ -267,15 +267,9 @@ func (p *pastHome) take(numbers *homeNumbers, filter deadband, turn int) bool {
 	p.turn++
 	p.filter.follow(filter)
 	if numbers != nil {
-		p.keys, p.owners, p.stored, p.loaded = numbers.keys, numbers.owners, numbers.stored, true
+		p.homeNumbers, p.loaded = *numbers, true
 	}
 	return true
-}
-
-type homeNumbers struct {
-	keys   map[string]entityNumber
-	owners map[int64]bool
-	stored map[int64]bool
 }
 
 // loadNumbers reads the numbers of the home's entities. Of several numbers of one
@@ -293,7 +287,7 @@ func (db *DB) loadNumbers(ctx context.Context, home int64) (*homeNumbers, error)
 	if err != nil {
 		return nil, err
 	}
-	all := &homeNumbers{keys: make(map[string]entityNumber), owners: make(map[int64]bool), stored: make(map[int64]bool)}
+	all := newHomeNumbers()
 	var id string
 	var key int64
 	var registered, absent bool
@@ -306,7 +300,7 @@ func (db *DB) loadNumbers(ctx context.Context, home int64) (*homeNumbers, error)
 		all.keys[id], all.owners[key], all.stored[key] = n, true, true
 		return nil
 	})
-	return all, err
+	return &all, err
 }
 
 func (p *pastHome) forgetKeys() {
