@@ -31,7 +31,7 @@ type BackfillResult struct {
 
 // Gap is a time of which nobody knows what happened.
 type Gap struct {
-	EntityID string // "" is the whole home
+	EntityID string
 	From, To time.Time
 	Reason   string
 	Kind     GapKind

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -219,23 +218,13 @@ func finishBackfill(ctx context.Context, tx pgx.Tx, home int64, keys map[string]
 		return err
 	}
 	for _, g := range r.Gaps {
-		var key *int64
-		if g.EntityID != "" {
-			k := keys[r.EntityID]
-			key = &k
-		}
-		if err := insertGap(ctx, tx, home, key, g.From, g.To, g.Reason); err != nil {
+		if _, err := tx.Exec(ctx, `
+			insert into gap (home_id, entity_key, from_time, to_time, reason)
+			values ($1, $2, $3, $4, $5)`, home, keys[r.EntityID], g.From, g.To, g.Reason); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func insertGap(ctx context.Context, tx pgx.Tx, home int64, key *int64, from, to time.Time, reason string) error {
-	_, err := tx.Exec(ctx, `
-		insert into gap (home_id, entity_key, from_time, to_time, reason)
-		values ($1, $2, $3, $4, $5)`, home, key, from, to, reason)
-	return err
 }
 
 var _ concord.BackfillStore = (*DB)(nil)
