@@ -53,6 +53,9 @@ var faults = []fault{
 	{name: "burst", do: func(r *Run, _ context.Context) error { r.trial.Home.Emit(3000); return nil }},
 }
 
+// Kinds is how many faults there are, those included that this machine may not allow.
+func Kinds() int { return len(faults) }
+
 // moment is a time of up to 600 ms.
 func (r *Run) moment() time.Duration { return time.Duration(r.rng.IntN(600)) * time.Millisecond }
 

@@ -65,18 +65,17 @@ func run(t *testing.T, o faulttest.Options) faulttest.Result {
 func TestHistoryIsWhatTheHomeSent(t *testing.T) {
 	path := concord(t)
 	seed := uint64(number(t, "CONCORD_FAULT_SEED", 1)) //nolint:gosec // not negative
+	faults := number(t, "CONCORD_FAULTS", faulttest.Kinds())
 
 	t.Run("ExactlyOnceWhenTheHomeRemembers", func(t *testing.T) {
-		result := run(t, faulttest.Options{
-			Binary: path, Seed: seed, Faults: number(t, "CONCORD_FAULTS", 34),
-		})
+		result := run(t, faulttest.Options{Binary: path, Seed: seed, Faults: faults})
 		require.Zero(t, result.InGaps)
 		require.Equal(t, result.Sent, result.Stored)
 		require.NotZero(t, result.Buckets)
 	})
 
 	t.Run("WithGapsWhereTheHomeForgot", func(t *testing.T) {
-		run(t, faulttest.Options{Binary: path, Seed: seed + 1, Faults: number(t, "CONCORD_FAULTS", 34) / 3, Remembers: 4, Rate: 500})
+		run(t, faulttest.Options{Binary: path, Seed: seed + 1, Faults: faults / 3, Remembers: 4, Rate: 500})
 	})
 }
 

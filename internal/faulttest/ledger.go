@@ -160,17 +160,8 @@ func (r *Run) Settle(ctx context.Context) (Result, error) {
 
 func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 	var result Result
-	rows, err := conn.Query(ctx, `select entity_id, last_updated, state, attributes::text from state_history_named`)
+	have, err := readHistory(ctx, conn)
 	if err != nil {
-		return result, err
-	}
-	have := make(map[change]int)
-	var id, state, attributes string
-	var at time.Time
-	if _, err = pgx.ForEachRow(rows, []any{&id, &at, &state, &attributes}, func() error {
-		have[change{id, at.UnixMicro(), state, canonical([]byte(attributes))}]++
-		return nil
-	}); err != nil {
 		return result, err
 	}
 	gaps, err := readGaps(ctx, conn)
@@ -219,6 +210,22 @@ func (r *Run) compare(ctx context.Context, conn *pgx.Conn) (Result, error) {
 		result.example("gap: " + g.String())
 	}
 	return result, nil
+}
+
+// readHistory counts the rows of each change.
+func readHistory(ctx context.Context, conn *pgx.Conn) (map[change]int, error) {
+	rows, err := conn.Query(ctx, `select entity_id, last_updated, state, attributes::text from state_history_named`)
+	if err != nil {
+		return nil, err
+	}
+	have := make(map[change]int)
+	var id, state, attributes string
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &at, &state, &attributes}, func() error {
+		have[change{id, at.UnixMicro(), state, canonical([]byte(attributes))}]++
+		return nil
+	})
+	return have, err
 }
 
 // forgotIn tells gaps in which the home forgot what its entity was at some moment.
