@@ -52,8 +52,8 @@ func (p *pastHome) storeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 	if len(rows.ids) == 0 {
 		return 0, remember, nil
 	}
-	fresh := p.fresh(rows)
-	if err := fresh.insert(ctx, tx, home); err != nil {
+	needed := p.unstored(rows)
+	if err := needed.insert(ctx, tx, home); err != nil {
 		if errors.Is(err, errNumberTaken) {
 			p.forgetKeys()
 		}
@@ -62,7 +62,7 @@ func (p *pastHome) storeHistory(ctx context.Context, tx pgx.Tx, home int64, rows
 	if stored, err = store(); err != nil {
 		return 0, remember, err
 	}
-	return stored, func() { p.remember(fresh, newest) }, p.moveRollUpBack(ctx, tx, home, rows)
+	return stored, func() { p.remember(needed, newest) }, p.moveRollUpBack(ctx, tx, home, rows)
 }
 
 // newestOf returns the times of the newest rows by entity, and whether every row

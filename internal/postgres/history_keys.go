@@ -125,8 +125,8 @@ func canonical(raw []byte) []byte {
 	return sorted
 }
 
-// freshRows are the entities and attributes that may not be in the database.
-type freshRows struct {
+// unstored are the entities and attributes that may not be in the database.
+type unstored struct {
 	entityIDs  []string
 	entityKeys []int64
 	afterEpoch []*int64 // see entityNumber
@@ -137,10 +137,10 @@ type freshRows struct {
 	day        int32
 }
 
-func (p *pastHome) fresh(rows *historyRows) *freshRows {
+func (p *pastHome) unstored(rows *historyRows) *unstored {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := &freshRows{day: today()}
+	u := &unstored{day: today()}
 	var keys, hashes map[int64]bool
 	for i, id := range rows.ids {
 		if !p.stored[rows.keys[i]] && !keys[rows.keys[i]] {
@@ -152,48 +152,58 @@ func (p *pastHome) fresh(rows *historyRows) *freshRows {
 			if n.key != rows.keys[i] || n.registered { // the number from before it was removed, or one that the registry names
 				n.after = nil
 			}
-			f.add(id, rows.keys[i], n.after)
+			u.add(id, rows.keys[i], n.after)
 		}
 		h := rows.hashes[i]
-		if p.known[h].day == f.day || hashes[rows.attributes[i]] {
+		if p.known[h].day == u.day || hashes[rows.attributes[i]] {
 			continue
 		}
 		if hashes == nil {
 			hashes = make(map[int64]bool)
 		}
 		hashes[rows.attributes[i]] = true
-		f.hashes, f.ids, f.texts = append(f.hashes, h), append(f.ids, rows.attributes[i]), append(f.texts, string(rows.raw[i]))
+		u.hashes, u.ids, u.texts = append(u.hashes, h), append(u.ids, rows.attributes[i]), append(u.texts, string(rows.raw[i]))
 	}
-	return f
+	return u
 }
 
-func (f *freshRows) add(id string, key int64, after *concord.Position) {
-	f.entityIDs, f.entityKeys = append(f.entityIDs, id), append(f.entityKeys, key)
+func (u *unstored) add(id string, key int64, after *concord.Position) {
+	u.entityIDs, u.entityKeys = append(u.entityIDs, id), append(u.entityKeys, key)
 	var epoch, seq *int64
 	if after != nil {
 		epoch, seq = &after.Epoch, &after.Seq
 	}
-	f.afterEpoch, f.afterSeq = append(f.afterEpoch, epoch), append(f.afterSeq, seq)
+	u.afterEpoch, u.afterSeq = append(u.afterEpoch, epoch), append(u.afterSeq, seq)
 }
 
 // errNumberTaken says that memory is behind the database: with what is there now
 // another try gets another number.
 var errNumberTaken = errors.New("the number of an entity belongs to another one")
 
-func (f *freshRows) insert(ctx context.Context, tx pgx.Tx, home int64) error {
-	if len(f.ids) > 0 {
-		_, err := tx.Exec(ctx, `
-			insert into attributes as a (home_id, attributes_id, attributes, seen_on)
-			select $1, g.id, g.attributes, date '1970-01-01' + $4::integer
-			from unnest($2::bigint[], $3::jsonb[]) as g (id, attributes)
-			order by g.id
-			on conflict (home_id, attributes_id) do update set seen_on = excluded.seen_on
-			where a.seen_on < excluded.seen_on`, home, f.ids, f.texts, f.day)
-		if err != nil {
-			return err
-		}
+func (u *unstored) insert(ctx context.Context, tx pgx.Tx, home int64) error {
+	if err := u.insertAttributes(ctx, tx, home); err != nil {
+		return err
 	}
-	if len(f.entityIDs) == 0 {
+	return u.insertEntities(ctx, tx, home)
+}
+
+func (u *unstored) insertAttributes(ctx context.Context, tx pgx.Tx, home int64) error {
+	if len(u.ids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		insert into attributes as a (home_id, attributes_id, attributes, seen_on)
+		select $1, g.id, g.attributes, date '1970-01-01' + $4::integer
+		from unnest($2::bigint[], $3::jsonb[]) as g (id, attributes)
+		order by g.id
+		on conflict (home_id, attributes_id) do update set seen_on = excluded.seen_on
+		where a.seen_on < excluded.seen_on`, home, u.ids, u.texts, u.day)
+	return err
+}
+
+// insertEntities gives [errNumberTaken] when a number is there under another name.
+func (u *unstored) insertEntities(ctx context.Context, tx pgx.Tx, home int64) error {
+	if len(u.entityIDs) == 0 {
 		return nil
 	}
 	var taken bool
@@ -207,20 +217,20 @@ func (f *freshRows) insert(ctx context.Context, tx pgx.Tx, home int64) error {
 		)
 		select exists (
 			select from given g join history_entity h on h.home_id = $1 and h.entity_key = g.key where h.entity_id <> g.id)`,
-		home, f.entityKeys, f.entityIDs, f.afterEpoch, f.afterSeq).Scan(&taken)
+		home, u.entityKeys, u.entityIDs, u.afterEpoch, u.afterSeq).Scan(&taken)
 	if err == nil && taken {
 		err = errNumberTaken
 	}
 	return err
 }
 
-func (p *pastHome) remember(f *freshRows, newest map[int64]int64) {
+func (p *pastHome) remember(u *unstored, newest map[int64]int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, h := range f.hashes {
-		p.known[h] = attributesNumber{id: f.ids[i], day: f.day}
+	for i, h := range u.hashes {
+		p.known[h] = attributesNumber{id: u.ids[i], day: u.day}
 	}
-	for _, key := range f.entityKeys {
+	for _, key := range u.entityKeys {
 		p.stored[key] = true
 	}
 	for key, at := range newest {

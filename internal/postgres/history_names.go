@@ -131,9 +131,9 @@ func (n *naming) write(ctx context.Context, tx pgx.Tx, home int64, days int) err
 	} else if err := n.move(ctx, tx, home, days); err != nil {
 		return err
 	}
-	var f freshRows
-	f.add(n.from, n.key, after)
-	return f.insert(ctx, tx, home)
+	var u unstored
+	u.add(n.from, n.key, after)
+	return u.insertEntities(ctx, tx, home)
 }
 
 // move gives the entity's numbers the new name: all that the name stood for but
