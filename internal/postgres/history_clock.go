@@ -13,7 +13,7 @@ type homeClock struct {
 	time  time.Time // of the newest change since the last step
 }
 
-// setEpoch gives all rows one epoch: what is not heard in its turn, stands in the
+// setEpoch gives all rows one epoch: what is not heard in its turn stands in the
 // present one.
 func (r *historyRows) setEpoch(epoch int32) {
 	for i := range r.clocks {

@@ -326,7 +326,7 @@ func (p *pastHome) forgetKeys() {
 // Numbers from after it gave up its name stay with the name.
 func syncKeys(ctx context.Context, tx pgx.Tx, home int64, all *concord.Registry, at concord.Position, days int) error {
 	keys, ids, registry := numbers(all)
-	if err := splitStatistics(ctx, tx, home, keys, ids, at, oldestDay(days)); err != nil {
+	if err := remakeStatistics(ctx, tx, home, keys, ids, at, days); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `
@@ -371,9 +371,9 @@ func numbers(all *concord.Registry) (keys []int64, ids, registry []string) {
 	return keys, ids, registry
 }
 
-// splitStatistics has statistics made again from when numbers were begun that
+// remakeStatistics has statistics made again from when numbers were begun that
 // turn out to be another entity's than their name said.
-func splitStatistics(ctx context.Context, tx pgx.Tx, home int64, keys []int64, ids []string, at concord.Position, floor time.Time) error {
+func remakeStatistics(ctx context.Context, tx pgx.Tx, home int64, keys []int64, ids []string, at concord.Position, days int) error {
 	var first *time.Time
 	err := tx.QueryRow(ctx, `
 		with renamed as (
@@ -392,5 +392,5 @@ func splitStatistics(ctx context.Context, tx pgx.Tx, home int64, keys []int64, i
 	if err != nil || first == nil {
 		return err
 	}
-	return moveRollUp(ctx, tx, home, later(*first, floor))
+	return moveRollUp(ctx, tx, home, later(*first, oldestDay(days)))
 }

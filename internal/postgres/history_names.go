@@ -139,7 +139,7 @@ func (n *naming) write(ctx context.Context, tx pgx.Tx, home int64, days int) err
 // move gives the entity's numbers the new name: all that the name stood for but
 // the one that it stands for now.
 func (n *naming) move(ctx context.Context, tx pgx.Tx, home int64, days int) error {
-	if err := splitStatistics(ctx, tx, home, []int64{n.moved}, []string{n.to}, n.at, oldestDay(days)); err != nil {
+	if err := remakeStatistics(ctx, tx, home, []int64{n.moved}, []string{n.to}, n.at, days); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `
