@@ -49,7 +49,8 @@ type Record struct {
 // HasState reports whether the record is a state.
 func (r *Record) HasState() bool { return !r.Removed && r.RenamedFrom == "" }
 
-// SnapshotInfo is what a [BatchSnapshot] holds beside states.
+// SnapshotInfo is what a [BatchSnapshot] holds beside states, and what a
+// [BatchNames] holds.
 type SnapshotInfo struct {
 	Seq int64 // the snapshot's place in the stream
 	// RegistrySeq is the place of the home's answer: the registry knows all that was

@@ -77,6 +77,8 @@ func newHomeNumbers() homeNumbers {
 	return homeNumbers{keys: make(map[string]entityNumber), owners: make(map[int64]bool), stored: make(map[int64]bool)}
 }
 
+// entityNumber is what a name stands for: the key of the rows in history
+// (entity_key), which an entity keeps when it is renamed.
 type entityNumber struct {
 	key        int64
 	registered bool // the number of an entity that has a registry entry

@@ -181,7 +181,8 @@ func (c *chart) steps(ctx context.Context) ([]concord.ChartStep, error) {
 }
 
 // gaps are the times of which nobody knows, those that are still being asked,
-// and, between numbers, those when the entity said nothing.
+// and, between numbers, those when the entity said nothing. Their kinds are those
+// of [concord.GapKind].
 func (c *chart) gaps(ctx context.Context, entityID string, numeric bool) ([]concord.Gap, error) {
 	rows, err := c.db.pool.Query(ctx, `
 		select $5::text, greatest(from_time, $3), least(to_time, $4), reason, kind
