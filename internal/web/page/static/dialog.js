@@ -5,7 +5,7 @@ import { ask, act, watch, states, listen } from "./home.js";
 import { icon, tint, picture, slider, actionNote, toggleSwitch, flip, iconButton, choice } from "./ui.js";
 import { control, brightness, dimmable, has, near } from "./controls.js";
 import { favourites } from "./views.js";
-import { t, localeOf, domainOf, stateText, isGone, isOn, isNumeric, ago, moment, stateWord, attributeWord, classOf, colourOf, unitOf, percent, number, withUnit } from "./entity.js";
+import { t, localeOf, domainOf, stateText, isGone, isOn, isNumeric, ago, during, moment, stateWord, attributeWord, classOf, colourOf, unitOf, percent, number, withUnit } from "./entity.js";
 
 const box = document.getElementById("dialog");
 let open = null; // {id, e, about, stops, history, redraw}
@@ -211,7 +211,7 @@ function historyPart(e, st) {
 // What is to be known of the curve's holes, and of what Concord did not hear itself: the newest times.
 function told(kind, spans) {
   if (!spans?.length) return nothing;
-  const times = spans.slice(-3).map((span) => [...new Set(span.map(moment))].join(" – "));
+  const times = spans.slice(-3).map(([from, to]) => during(from, to));
   return html`<small class="told">${t("history_" + kind, { times: (spans.length > 3 ? "…, " : "") + times.join(", ") })}</small>`;
 }
 

@@ -89,12 +89,14 @@ export function ago(ms, secondsCount = false) {
 
 const date = (when, options) => (warm ? format(Intl.DateTimeFormat, options).format(when) : "\u00a0");
 
+const isToday = (when) => new Date(when).toDateString() === new Date().toDateString();
+const asMoment = (when) => (isToday(when) ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+
 /** A moment as the reader writes it: the time alone when it is today. */
-export function moment(ms) {
-  const when = new Date(ms);
-  const today = when.toDateString() === new Date().toDateString();
-  return date(when, today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
-}
+export const moment = (ms) => date(ms, asMoment(ms));
+
+/** A time from one moment to another, with what they have in common once. */
+export const during = (from, to) => (warm ? format(Intl.DateTimeFormat, asMoment(from)).formatRange(from, to) : "\u00a0");
 
 // ---- words of states ----------------------------------------------------------
 
