@@ -135,6 +135,8 @@ func (b *Batch) validate() error {
 		return errors.New("a batch needs Table, Columns and Key")
 	case b.Chunk < 0 || b.Commit < 0:
 		return errors.New("a batch's Chunk and Commit must not be negative")
+	case slices.Contains(b.Key, b.Newer):
+		return fmt.Errorf("a batch's Newer, %q, is part of its Key: of two records with the same key none would be newer", b.Newer)
 	}
 	for _, key := range append([]string{b.Newer}, b.Key...) {
 		if key != "" && !slices.Contains(b.Columns, key) {

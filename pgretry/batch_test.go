@@ -225,3 +225,19 @@ func TestBatch(t *testing.T) {
 		}
 	})
 }
+
+// What is wrong with a batch itself is told before the database is asked.
+func TestBatchThatCannotBe(t *testing.T) {
+	t.Parallel()
+	table, columns, key := pgx.Identifier{"thing"}, []string{"id", "at"}, []string{"id"}
+	for message, batch := range map[string]*pgretry.Batch{
+		"a batch needs Table, Columns and Key":                 {Table: table, Columns: columns},
+		"a batch's Chunk and Commit must not be negative":      {Table: table, Columns: columns, Key: key, Chunk: -1},
+		`names "name", which is not among its Columns`:         {Table: table, Columns: columns, Key: []string{"name"}},
+		`a batch's Newer, "id", is part of its Key`:            {Table: table, Columns: columns, Key: key, Newer: "id"},
+		`a batch's Key or Newer names "n", which is not among`: {Table: table, Columns: columns, Key: key, Newer: "n"},
+	} {
+		_, err := batch.Upsert(t.Context(), nil, [][]any{{1, nil}})
+		require.ErrorContains(t, err, message)
+	}
+}
