@@ -40,11 +40,8 @@ func TestClosureEndsOddly(t *testing.T) {
 	t.Run("LeavesNothingThatLooksForBlockersAfterAPanic", func(t *testing.T) {
 		t.Parallel()
 		pool := counters(t, 1)
-		holder, err := pool.Begin(t.Context())
-		require.NoError(t, err)
+		holder := lock(t, pool, `update counter set n = 7`)
 		defer func() { require.NoError(t, holder.Rollback(context.Background())) }()
-		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
-		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		blocked := &onNotice{f: func(pgretry.Notice) { cancel() }}
 		require.Panics(t, func() {

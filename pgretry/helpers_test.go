@@ -49,6 +49,17 @@ func rival(t testing.TB, pool *pgxpool.Pool) {
 	require.NoError(t, err)
 }
 
+// lock runs sql in a transaction that keeps its locks until it is rolled back, at the test's end at the latest.
+func lock(t testing.TB, pool *pgxpool.Pool, sql string) pgx.Tx {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	_, err = tx.Exec(t.Context(), sql)
+	require.NoError(t, err)
+	return tx
+}
+
 func nothing(context.Context, pgx.Tx) error { return nil }
 
 // raise is a statement that fails with an SQLSTATE.

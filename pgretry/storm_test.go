@@ -47,11 +47,7 @@ func TestDeadlockStorm(t *testing.T) {
 	t.Run("EndsThoseThatWaitForALock", func(t *testing.T) {
 		t.Parallel()
 		pool, runner, seen := counters(t, 1), pgretry.New(pgretry.WithName("storm")), &recorded{}
-		holder, err := pool.Begin(t.Context())
-		require.NoError(t, err)
-		defer func() { _ = holder.Rollback(context.Background()) }()
-		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
-		require.NoError(t, err)
+		holder := lock(t, pool, `update counter set n = 7`)
 		done := begin(t, runner, pool, pool, `update counter set n = n + 1 -- `+t.Name(), seen)
 		rage(t, runner, pool)
 		eventually(t, func() bool { return gaveWay(seen) })
@@ -62,11 +58,7 @@ func TestDeadlockStorm(t *testing.T) {
 	t.Run("LeavesThoseOfAnotherNameAlone", func(t *testing.T) {
 		t.Parallel()
 		pool, runner, seen := counters(t, 1), pgretry.New(pgretry.WithName("storm")), &recorded{}
-		holder, err := pool.Begin(t.Context())
-		require.NoError(t, err)
-		defer func() { _ = holder.Rollback(context.Background()) }()
-		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
-		require.NoError(t, err)
+		holder := lock(t, pool, `update counter set n = 7`)
 		done := begin(t, runner, pool, pool, `update counter set n = n + 1 -- `+t.Name(), seen, pgretry.WithName("another"))
 		rage(t, runner, pool)
 		require.NoError(t, holder.Rollback(t.Context()))
@@ -76,11 +68,7 @@ func TestDeadlockStorm(t *testing.T) {
 	t.Run("LeavesASingleConnectionAlone", func(t *testing.T) { // which nothing could replace
 		t.Parallel()
 		pool, runner, seen := counters(t, 1), pgretry.New(pgretry.WithName("storm")), &recorded{}
-		holder, err := pool.Begin(t.Context())
-		require.NoError(t, err)
-		defer func() { _ = holder.Rollback(context.Background()) }()
-		_, err = holder.Exec(t.Context(), `update counter set n = 7`)
-		require.NoError(t, err)
+		holder := lock(t, pool, `update counter set n = 7`)
 		conn, err := pool.Acquire(t.Context())
 		require.NoError(t, err)
 		defer conn.Release()

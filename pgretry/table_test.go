@@ -16,11 +16,7 @@ func TestLockNotAvailableOnAQuotedTable(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.Pool(t, 3)
 	pgtest.Exec(t, pool, `create table "Order" (n int)`, `insert into "Order" values (1)`)
-	holder, err := pool.Begin(t.Context())
-	require.NoError(t, err)
-	defer func() { _ = holder.Rollback(context.Background()) }()
-	_, err = holder.Exec(t.Context(), `update "Order" set n = 2`)
-	require.NoError(t, err)
+	holder := lock(t, pool, `update "Order" set n = 2`)
 	for _, sql := range []string{`SELECT FROM "Order" FOR UPDATE NOWAIT`, `lock "Order" nowait`, `LOCK TABLE only "Order" in share mode nowait`} {
 		err := pgretry.Do(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, sql)
