@@ -273,16 +273,23 @@ func TestBackfillAfterAConnectionThatEndedWithinItsStates(t *testing.T) {
 	require.Empty(t, b.asked(t), "all states of the connection before were there")
 }
 
-// A home that is starting has some of its states later than others change.
-func TestBackfillOfAStateThatComesLate(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
+// beginWithout begins a connection that has no state of an entity yet when another
+// one changes.
+func (b *bundle) beginWithout(t *testing.T) {
+	t.Helper()
 	b.write(t, 100, b.at("sensor.late", "1", 0, 1), b.at("sensor.a", "1", second, 2))
 	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
 	b.begin(t, 103, 104, b.at("sensor.a", "1", second, 1))
 	changed := b.at("sensor.a", "2", 601*second, 2)
 	changed.State.Position.Epoch = 103
 	b.write(t, 105, changed)
+}
+
+// A home that is starting has some of its states later than others change.
+func TestBackfillOfAStateThatComesLate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.beginWithout(t)
 	late := b.at("sensor.late", "2", 600*second, 3)
 	b.begin(t, 103, 106, late)
 	require.Equal(t, []string{"sensor.late 659.000000"}, b.asked(t))
@@ -300,12 +307,7 @@ func TestBackfillOfAStateThatComesLate(t *testing.T) {
 func TestBackfillOfAStateThatComesWithTheNextConnection(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.write(t, 100, b.at("sensor.late", "1", 0, 1), b.at("sensor.a", "1", second, 2))
-	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 103))
-	b.begin(t, 103, 104, b.at("sensor.a", "1", second, 1))
-	changed := b.at("sensor.a", "2", 601*second, 2)
-	changed.State.Position.Epoch = 103
-	b.write(t, 105, changed)
+	b.beginWithout(t)
 	require.NoError(t, b.db.OpenConnection(t.Context(), b.home, 106))
 	b.begin(t, 106, 107, b.at("sensor.a", "2", 601*second, 1), b.at("sensor.late", "2", 600*second, 1))
 	require.Equal(t, []string{"sensor.late 659.000000"}, b.asked(t))
